@@ -1,0 +1,97 @@
+# The contributor's one interface: `make` lists the targets.
+#
+#   make test PYTHON=3.12     the same in an environment of its own for another Python
+#   make demo TOOLS=climalign one tool only
+
+PYTHON ?=
+TOOLS  ?= $(notdir $(patsubst %/,%,$(sort $(dir $(wildcard packages/*/pyproject.toml)))))
+VENV   := $(if $(PYTHON),.venv-$(PYTHON),.venv)
+BIN    := $(VENV)/bin
+UV     := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+READY  := $(VENV)/.ready
+
+# A stranger's environment must not reach into ours, nor ours grow with the number of cores.
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+unexport PYTHONPATH VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo evidence test test-slow lint types format wheels bench docs lock release clean
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY)  ## bootstrap uv and install the locked environment (the other targets do it by themselves)
+
+.uv/bin/uv:
+	@echo "uv is not installed: putting it into .uv/" >&2
+	@for python in python3 python3.13 python3.12 python3.11; do \
+	   $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	   $$python -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9' && exit 0; \
+	 done; echo "Python 3.11 or newer with the venv module is needed (Debian: apt install python3-venv)" >&2; exit 1
+
+$(READY): uv.lock pyproject.toml shared/pyproject.toml $(wildcard packages/*/pyproject.toml) | $(filter .uv/bin/uv,$(UV))
+	@$(UV) sync --locked --all-extras --quiet $(if $(PYTHON),--python $(PYTHON))
+	@touch $@
+
+demo: $(READY)  ## run every tool's main job on its sample; ends with runs/demo/index.html
+	@failed=; for tool in $(TOOLS); do \
+	   start=$$(date +%s); mkdir -p runs/demo; \
+	   if $(BIN)/$$tool demo --out runs/demo/$$tool >runs/demo/$$tool.log 2>&1; then state=done; else state=FAILED; failed="$$failed $$tool"; fi; \
+	   echo "$$tool: $$state in $$(( $$(date +%s) - start )) s (runs/demo/$$tool.log)"; \
+	   if [ $$state = FAILED ]; then tail -n 3 runs/demo/$$tool.log; else cat runs/demo/$$tool.log; fi; \
+	 done; $(BIN)/isopleth report runs/demo; \
+	 if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+
+evidence: $(READY)  ## decide every tool's claims (up to 45 minutes a tool), and refresh the README's tables
+	@for tool in $(TOOLS); do \
+	   $(BIN)/$$tool demo --full --out runs/evidence/$$tool && evidence=$$(echo packages/$$tool/src/*)/evidence && mkdir -p $$evidence && \
+	   cp runs/evidence/$$tool/evaluation.json $$evidence/ || exit 1; \
+	 done
+	@$(BIN)/python docs/evidence.py --write
+
+# Two test processes, one thread each: torch and BLAS would otherwise fight for the cores.
+test: export OMP_NUM_THREADS = 1
+test: $(READY)  ## run every test but the slow ones
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: export OMP_NUM_THREADS = 1
+test-slow: $(READY)  ## run the tests that take longer than ten seconds each
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow --timeout 1800 $(ARGS)
+
+lint: $(READY) types  ## style, floors, declared imports, workflows
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+	@for package in shared $(wildcard packages/*); do (cd $$package && $(CURDIR)/$(BIN)/deptry src --config $(CURDIR)/pyproject.toml) || exit 1; done
+	@$(BIN)/zizmor --offline --quiet .github/workflows
+	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not installed: workflows checked by zizmor alone" >&2; fi
+
+types: $(READY)  ## check the type annotations
+	@$(BIN)/mypy
+
+format: $(READY)  ## rewrite the sources in the house's style
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+wheels: $(READY)  ## build every wheel as it would be published
+	@rm -rf dist
+	@$(UV) build --all-packages --no-sources --quiet --out-dir dist
+	@ls dist
+
+bench: $(READY)  ## run every benchmark; each prints both sides of its ratio from one run
+	@$(BIN)/isopleth bench . $(if $(ONLY),--only $(ONLY))
+	@$(BIN)/python docs/evidence.py --write
+
+docs: $(READY)  ## build the site into site/, warnings as errors
+	@$(BIN)/python -m sphinx -W --keep-going -q docs site
+	@echo site/index.html
+
+lock: $(READY)  ## resolve the dependencies anew
+	@$(UV) lock --upgrade
+	@$(MAKE) --no-print-directory setup
+
+release: $(READY)  ## PKG=isopleth BUMP=minor: version, changelog, lock, commit, tag PKG/vX.Y.Z
+	@sh .ci/release '$(PKG)' '$(BUMP)' '$(UV)'
+
+clean:  ## remove what was built; environments and runs stay
+	@rm -rf dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,79 @@
+"""Write the tables of numbers in the READMEs from the committed records, or check that they are up to date.
+
+    python docs/evidence.py            fails if a README says other than the records
+    python docs/evidence.py --write    rewrites the tables
+
+A table stands between the lines ``<!-- NAME: written by docs/evidence.py -->`` and ``<!-- /NAME -->``.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from isopleth.io.write import write_text
+from isopleth.report import markdown_table, read_evaluation
+
+ROOT = Path(__file__).parent.parent
+
+
+def benchmark_table() -> str:
+    """Make one row of each ratio that a benchmark printed."""
+    rows, machines = [], {}
+    for path in sorted([*ROOT.glob("shared/benchmarks/*.json"), *ROOT.glob("packages/*/benchmarks/*.json")]):
+        record = json.loads(path.read_text())
+        source = path.with_suffix(".py").relative_to(ROOT)
+        machines[describe(record["machine"])] = None
+        rows += [
+            f"| {ratio['name']} | {ratio['ratio']:.3g} | {ratio['asked']:g} | [`{source}`]({source}) |"
+            for ratio in record["ratios"]
+        ]
+    if not rows:
+        return "No benchmark has been run: `make bench`.\n"
+    head = ["| ratio | measured | asked | script |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows, "", f"Machine: {'; '.join(machines)}.", ""])
+
+
+def describe(machine: dict[str, object]) -> str:
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, Python {machine['python']}"
+
+
+def evidence_table(package: Path) -> str:
+    """Make the claims and scores of a tool's committed record."""
+    (module,) = (package / "src").iterdir()
+    record = module / "evidence" / "evaluation.json"
+    return markdown_table(read_evaluation(record)) if record.is_file() else "Not yet run: `make evidence`.\n"
+
+
+def render(path: Path) -> str:
+    """Give a README's text with its tables as the records have them."""
+    text = path.read_text()
+    tables = {"benchmarks": benchmark_table, "evidence": lambda: evidence_table(path.parent)}
+    for name, make in tables.items():
+        begin, end = f"<!-- {name}: written by docs/evidence.py -->\n", f"<!-- /{name} -->"
+        if begin in text:
+            pattern = re.escape(begin) + ".*?" + re.escape(end)
+            table = f"{begin}{make()}{end}"
+            text = re.sub(pattern, lambda _match, table=table: table, text, flags=re.DOTALL)
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="rewrite the tables")
+    write = parser.parse_args().write
+    stale = []
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md"))]:
+        text = render(path)
+        if text != path.read_text():
+            stale.append(path)
+            if write:
+                write_text(path, text)
+    for path in stale:
+        print(f"{'rewritten' if write else 'out of date'}: {path.relative_to(ROOT)}", file=sys.stderr)
+    return 0 if write else min(len(stale), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

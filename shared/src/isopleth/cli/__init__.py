@@ -1,0 +1,5 @@
+"""One command line for every tool: typed configs, YAML, dotted overrides, exit codes, late imports."""
+
+from isopleth.cli.tool import Tool
+
+__all__ = ["Tool"]

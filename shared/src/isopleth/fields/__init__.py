@@ -1,0 +1,62 @@
+"""What one does to gridded fields before learning: trends, regions, folds that do not leak, land and sea."""
+
+from isopleth.fields.audit import Audit, FoldAudit, audit
+from isopleth.fields.autocorrelation import Autocorrelation, lag_one, morans_i
+from isopleth.fields.folds import (
+    Fold,
+    Folds,
+    block_folds,
+    group_folds,
+    holdout,
+    link_groups,
+    make_folds,
+    random_folds,
+    storm_seasons,
+    time_folds,
+)
+from isopleth.fields.land import coastlines, distance_to_land_km, land_fraction, land_mask
+from isopleth.fields.regions import (
+    Seams,
+    Stability,
+    adjusted_rand_index,
+    basin_regions,
+    cluster_regions,
+    measure_seams,
+    region_stability,
+    single_region,
+)
+from isopleth.fields.times import decimal_years
+from isopleth.fields.trend import trend
+
+__all__ = [
+    "Audit",
+    "Autocorrelation",
+    "Fold",
+    "FoldAudit",
+    "Folds",
+    "Seams",
+    "Stability",
+    "adjusted_rand_index",
+    "audit",
+    "basin_regions",
+    "block_folds",
+    "cluster_regions",
+    "coastlines",
+    "decimal_years",
+    "distance_to_land_km",
+    "group_folds",
+    "holdout",
+    "lag_one",
+    "land_fraction",
+    "land_mask",
+    "link_groups",
+    "make_folds",
+    "measure_seams",
+    "morans_i",
+    "random_folds",
+    "region_stability",
+    "single_region",
+    "storm_seasons",
+    "time_folds",
+    "trend",
+]

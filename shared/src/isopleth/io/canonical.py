@@ -1,0 +1,318 @@
+"""One file, understood: from variables as stored to a canonical Dataset, with a record of what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from isopleth.errors import DataError
+from isopleth.io.axes import (
+    Horizontal,
+    bounds_of,
+    find_horizontal,
+    find_role,
+    find_roles,
+    is_time,
+    order_dims,
+)
+from isopleth.io.calendars import centre_stamps, check_times, decode_lead, decode_time
+from isopleth.io.decode import describe_attrs, plan_decoding
+from isopleth.io.horizontal import place_fields
+from isopleth.io.lazy import decode, fill
+from isopleth.io.lexicon import Reading, read_name
+from isopleth.io.units import Conversion, convert, find_conversion
+
+_CESM_MARKS = ("cesm", "ccsm", "pop2", "parallel ocean program")
+_VERTICAL_UNITS = {"level": "hPa", "depth": "m", "height": "m"}
+
+
+@dataclass(frozen=True)
+class Understood:
+    """A canonical Dataset, and how it came about."""
+
+    fields: xr.Dataset
+    readings: tuple[Reading, ...]
+    notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    dims: Mapping[str, str] = field(default_factory=dict)
+
+
+def understand(raw: xr.Dataset, *, where: str, variables: Sequence[str] | None = None) -> Understood:
+    """Turn one file's variables, as stored, into a canonical Dataset; no field is read.
+
+    Parameters
+    ----------
+    raw : xr.Dataset
+        Opened with ``decode_cf=False``; an in-memory Dataset that is decoded already does as well.
+    where : str
+        The file's name, for errors.
+    variables : sequence of str, optional
+        Canonical or own names of the variables wanted; all fields otherwise.
+
+    Raises
+    ------
+    DataError
+        For everything that cannot be understood.
+    """
+    try:
+        return _understand(raw.reset_coords(), where, variables)
+    except DataError as error:
+        if error.where is not None:
+            raise
+        raise DataError(error.what, where=where, hint=error.hint) from error
+
+
+def _understand(raw: xr.Dataset, where: str, variables: Sequence[str] | None) -> Understood:
+    raw = raw.drop_indexes(list(raw.xindexes))
+    roles = find_roles(raw)
+    candidates = _find_fields(raw, roles)
+    readings = _choose(raw, candidates, variables)
+    grid = find_horizontal(raw, [reading.source_name for reading in readings])
+    readings = [r for r in readings if set(grid.dims) <= set(raw[r.source_name].dims)]
+    _refuse_clashes(readings)
+    notes = [_describe(reading) for reading in readings if _changes(reading)]
+    decoded, filled = _decode_fields(raw, readings, roles, where)
+    fields, placing = place_fields(decoded, raw, grid)
+    fields, timing = _attach_axes(fields, raw, roles, where)
+    fields = fields.transpose(*order_dims(fields))
+    known = {r.source_name for r in readings} | {grid.lat, grid.lon, *grid.dims} | set(roles.values())
+    left_out = _left_out(raw, known | set(map(str, fields.coords)), variables)
+    return Understood(
+        fields=fields.assign_attrs(dict(raw.attrs)),
+        readings=tuple(readings),
+        notes=(*notes, *filled, *placing, *timing),
+        left_out=left_out,
+        dims={role: str(name) for role, name in _named_dims(raw, roles, grid).items()},
+    )
+
+
+def _find_fields(raw: xr.Dataset, roles: Mapping[str, str]) -> list[str]:
+    """Name the variables that may be fields: numbers in two dimensions or more that are no coordinate."""
+    bounds = bounds_of(raw)
+    return [
+        str(name)
+        for name, variable in raw.variables.items()
+        if variable.ndim >= 2
+        and variable.dtype.kind in "iuf"
+        and str(name) not in bounds
+        and str(name) not in roles.values()
+        and find_role(str(name), variable) not in {"lat", "lon"}
+        and not is_time(variable)
+    ]
+
+
+def _choose(raw: xr.Dataset, candidates: Iterable[str], wanted: Sequence[str] | None) -> list[Reading]:
+    """Read the names, of all candidates or of those wanted; a wanted name is the canonical or the file's own."""
+    if isinstance(wanted, str):
+        wanted = [wanted]
+    readings, problems = {}, {}
+    for name in candidates:
+        try:
+            readings[name] = read_name(name, raw[name].attrs, height_m=_height_of(raw, name))
+        except DataError as error:
+            problems[name] = error
+    if wanted is None:
+        if problems:
+            raise next(iter(problems.values()))
+        return list(readings.values())
+    chosen: dict[str, Reading] = {}
+    for name in wanted:
+        if name in problems:
+            raise problems[name]
+        matches = [r for r in readings.values() if name in {r.name, r.source_name}]
+        chosen |= {reading.source_name: reading for reading in matches}
+        if not matches:
+            have = sorted({r.name for r in readings.values()} | set(problems))
+            raise DataError(f"variable must be one of {', '.join(have) or 'none at all'}, got {name!r}")
+    return list(chosen.values())
+
+
+def _height_of(raw: xr.Dataset, name: str) -> float | None:
+    """Read the height above ground that a scalar coordinate states."""
+    stated = str(raw[name].attrs.get("coordinates", raw[name].encoding.get("coordinates", ""))).split()
+    for other in (*stated, "height", "heightAboveGround"):
+        if other in raw.variables and raw[other].size == 1 and find_role(other, raw.variables[other]) == "height":
+            return float(np.ravel(raw[other].values)[0])
+    return None
+
+
+def _refuse_clashes(readings: Sequence[Reading]) -> None:
+    seen: dict[str, str] = {}
+    for reading in readings:
+        other = seen.setdefault(reading.name, reading.source_name)
+        if other != reading.source_name:
+            raise DataError(
+                f"one variable must be {reading.name!r}, got {other!r} and {reading.source_name!r}",
+                hint=f"ask for one of them: variables=[{other!r}]",
+            )
+
+
+def _decode_fields(
+    raw: xr.Dataset, readings: Sequence[Reading], roles: Mapping[str, str], where: str
+) -> tuple[xr.Dataset, list[str]]:
+    decoded, notes = {}, []
+    for reading in readings:
+        stored = raw.variables[reading.source_name]
+        conversion = _conversion_of(reading)
+        plan = plan_decoding(stored, reading.quantity, conversion)
+        variable = decode(stored, plan, where=f"{where}, variable {reading.source_name!r}")
+        variable, merged = _merge_expver(variable, raw, roles.get("expver"))
+        if merged:
+            notes.append(f"merged ERA5 (expver 1) and ERA5T (expver 5) of {reading.name}")
+        variable.attrs = _field_attrs(reading, stored)
+        variable.encoding = {k: v for k, v in stored.encoding.items() if k == "preferred_chunks"}
+        decoded[reading.name] = variable
+    return xr.Dataset(decoded), notes
+
+
+def _conversion_of(reading: Reading) -> Conversion:
+    if reading.quantity is None or reading.source_units is None:
+        return Conversion(1.0, 0.0)
+    return find_conversion(reading.source_units, reading.units)
+
+
+def _field_attrs(reading: Reading, stored: xr.Variable) -> dict[str, str]:
+    attrs = describe_attrs(stored.attrs)
+    if reading.quantity is not None:
+        attrs.pop("standard_name", None)
+        if reading.quantity.standard_names:
+            stated = stored.attrs.get("standard_name")
+            known = reading.quantity.standard_names
+            attrs["standard_name"] = stated if stated in known else known[0]
+    attrs.setdefault("long_name", reading.name.replace("_", " "))
+    if reading.source_units is not None or reading.quantity is not None:
+        attrs["units"] = reading.units
+    attrs["source_name"] = reading.source_name
+    return attrs
+
+
+def _merge_expver(variable: xr.Variable, raw: xr.Dataset, name: str | None) -> tuple[xr.Variable, bool]:
+    """Fill the months that ERA5 has not finished with the preliminary ones, lowest experiment version first."""
+    if name is None or name not in variable.dims:
+        return variable, False
+    versions = [int(x) for x in np.ravel(raw[name].values)]
+    if variable.dtype.kind != "f":
+        raise DataError(f"variable with an {name} dimension must mark missing values, got dtype {variable.dtype}")
+    return fill([variable[{name: int(i)}] for i in np.argsort(versions)]), True
+
+
+def _attach_axes(
+    fields: xr.Dataset, raw: xr.Dataset, roles: Mapping[str, str], where: str
+) -> tuple[xr.Dataset, list[str]]:
+    """Rename and decode every axis but the horizontal ones."""
+    notes: list[str] = []
+    for role, name in roles.items():
+        stored = raw.variables[name]
+        if stored.ndim and stored.dims[0] not in fields.dims:
+            continue
+        if role == "expver":
+            continue
+        axis, note = _read_axis(role, stored, raw, where)
+        notes += [note] if note else []
+        fields = _attach(fields, role, stored, axis)
+    for role in ("level", "depth", "height", "member"):
+        fields, note = _sort_along(fields, role)
+        notes += [note] if note else []
+    return _attach_others(fields, raw, set(roles.values())), notes
+
+
+def _read_axis(role: str, stored: xr.Variable, raw: xr.Dataset, where: str) -> tuple[xr.Variable, str | None]:
+    name = str(stored.attrs.get("long_name", role))
+    if role == "time":
+        return _read_time(stored, raw, where)
+    if role == "lead":
+        return decode_lead(stored, name), None
+    attrs = {k: v for k, v in describe_attrs(stored.attrs).items() if k in {"standard_name", "long_name", "positive"}}
+    if role not in _VERTICAL_UNITS or stored.dtype.kind not in "iuf":
+        return xr.Variable(stored.dims, stored.values, attrs), None
+    target = _VERTICAL_UNITS[role]
+    values = np.asarray(stored.values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise DataError(f"coordinate {role!r} must be finite, got {values[~np.isfinite(values)][0]}")
+    units = str(stored.attrs.get("units") or target)
+    return xr.Variable(stored.dims, np.round(convert(values, units, target), 9), {**attrs, "units": target}), None
+
+
+def _read_time(stored: xr.Variable, raw: xr.Dataset, where: str) -> tuple[xr.Variable, str | None]:
+    time = decode_time(stored, "time")
+    check_times(time, where=where)
+    name = stored.attrs.get("bounds") or next((n for n in ("time_bound", "time_bnds") if n in raw), None)
+    bounds = None
+    if name in raw.variables and raw[name].ndim == 2 and raw[name].dims[0] in stored.dims:
+        inherited = {k: stored.attrs[k] for k in ("units", "calendar") if k in stored.attrs}
+        boundary = raw.variables[name]
+        attrs = {**inherited, **{k: v for k, v in boundary.attrs.items() if k != "bounds"}}
+        bounds = decode_time(xr.Variable(boundary.dims, boundary.values, attrs), str(name))
+    time, note = centre_stamps(time, bounds, stamped_at_end=_is_cesm(raw))
+    time.attrs = {"standard_name": "time", "axis": "T"} if time.ndim else {"standard_name": "time"}
+    return time, note
+
+
+def _is_cesm(raw: xr.Dataset) -> bool:
+    text = " ".join(str(raw.attrs.get(key, "")) for key in ("source", "title", "model", "institution")).lower()
+    return any(mark in text for mark in _CESM_MARKS) or {"nlat", "nlon"} <= set(raw.dims)
+
+
+def _attach(fields: xr.Dataset, role: str, stored: xr.Variable, axis: xr.Variable) -> xr.Dataset:
+    if not stored.ndim:
+        return fields.assign_coords({role: axis})
+    dim = str(stored.dims[0])
+    if dim != role:
+        fields = fields.rename_dims({dim: role})
+    return fields.assign_coords({role: ((role,), axis.values, axis.attrs)})
+
+
+def _sort_along(fields: xr.Dataset, dim: str) -> tuple[xr.Dataset, str | None]:
+    if dim not in fields.dims or fields[dim].dtype.kind not in "iuf":
+        return fields, None
+    values = fields[dim].values
+    order = np.argsort(values, kind="stable")
+    if (np.diff(values[order]) == 0).any():
+        raise DataError(f"values of {dim!r} must be unique, got {values.tolist()}")
+    if (np.diff(order) == 1).all():
+        return fields, None
+    return fields.isel({dim: order}), f"put {dim} in ascending order"
+
+
+def _attach_others(fields: xr.Dataset, raw: xr.Dataset, used: set[str]) -> xr.Dataset:
+    """Keep scalar and one-dimensional coordinates that the file's fields name, such as a height of 2 m."""
+    named = set()
+    for variable in raw.variables.values():
+        named |= set(str(variable.attrs.get("coordinates", variable.encoding.get("coordinates", ""))).split())
+    for name in sorted(named - used):
+        if name not in raw.variables or name in fields.variables or raw[name].ndim:
+            continue
+        stored = raw.variables[name]
+        value = decode_time(stored, name) if is_time(stored) and stored.dtype.kind != "m" else stored
+        attrs = {**describe_attrs(stored.attrs)}
+        if "units" in stored.attrs and value is stored:
+            attrs["units"] = stored.attrs["units"]
+        fields = fields.assign_coords({name: xr.Variable((), value.values, attrs)})
+    return fields
+
+
+def _left_out(raw: xr.Dataset, known: set[str], variables: Sequence[str] | None) -> tuple[str, ...]:
+    if variables is not None:
+        return ()
+    return tuple(sorted(str(name) for name in raw.variables if str(name) not in known and raw[name].ndim))
+
+
+def _named_dims(raw: xr.Dataset, roles: Mapping[str, str], grid: Horizontal) -> dict[str, str]:
+    named = {role: name for role, name in roles.items() if role != "expver"}
+    return {**named, "lat": grid.lat, "lon": grid.lon}
+
+
+def _changes(reading: Reading) -> bool:
+    return reading.name != reading.source_name or reading.assumed_units or not _conversion_of(reading).is_identity
+
+
+def _describe(reading: Reading) -> str:
+    text = f"{reading.source_name} is {reading.name}"
+    if reading.assumed_units:
+        return f"{text} (units not stated, taken to be {reading.source_units})"
+    if not _conversion_of(reading).is_identity:
+        text += f" ({reading.source_units} to {reading.units})"
+    return text

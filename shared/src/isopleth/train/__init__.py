@@ -1,0 +1,71 @@
+"""Training: a runtime, one `fit`, checkpoints that are safe to read, models to share, probes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from isopleth.train.randomness import seed_everything
+from isopleth.train.rundir import RunDirectory
+from isopleth.train.runtime import Runtime
+
+if TYPE_CHECKING:
+    from isopleth.train.batches import EpochSampler, ReplayableLoader
+    from isopleth.train.checkpoint import load_checkpoint, save_checkpoint
+    from isopleth.train.ddp import is_main_process
+    from isopleth.train.interruption import Interrupted
+    from isopleth.train.optim import adamw, step_config, warm_schedule
+    from isopleth.train.pretrained import Pretrained
+    from isopleth.train.probes import LinearProbe, fit_linear_probe, knn_probabilities
+    from isopleth.train.throughput import Throughput, measure_throughput
+    from isopleth.train.trainer import FitResult, fit
+
+# Where each lazy name lives: torch is loaded when one of them is asked for.
+_HOMES = {
+    "EpochSampler": "batches",
+    "FitResult": "trainer",
+    "Interrupted": "interruption",
+    "LinearProbe": "probes",
+    "Pretrained": "pretrained",
+    "ReplayableLoader": "batches",
+    "Throughput": "throughput",
+    "adamw": "optim",
+    "fit": "trainer",
+    "fit_linear_probe": "probes",
+    "is_main_process": "ddp",
+    "knn_probabilities": "probes",
+    "load_checkpoint": "checkpoint",
+    "measure_throughput": "throughput",
+    "save_checkpoint": "checkpoint",
+    "step_config": "optim",
+    "warm_schedule": "optim",
+}
+
+__all__ = [
+    "EpochSampler",
+    "FitResult",
+    "Interrupted",
+    "LinearProbe",
+    "Pretrained",
+    "ReplayableLoader",
+    "RunDirectory",
+    "Runtime",
+    "Throughput",
+    "adamw",
+    "fit",
+    "fit_linear_probe",
+    "is_main_process",
+    "knn_probabilities",
+    "load_checkpoint",
+    "measure_throughput",
+    "save_checkpoint",
+    "seed_everything",
+    "step_config",
+    "warm_schedule",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,329 @@
+"""A long zarr write goes on where a kill stopped it, and ends with the bytes of an unbroken one."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import dask
+import dask.array
+import numpy as np
+import pytest
+import xarray as xr
+
+from isopleth.errors import DataError
+from isopleth.io.write import Provenance, ZarrWriter, write_zarr
+
+STEPS = 40
+
+
+def values(steps=STEPS):
+    return np.random.default_rng(0).normal(size=(steps, 6, 8)).astype("f4")
+
+
+def dataset(data=None, **changes):
+    data = values() if data is None else data
+    ds = xr.Dataset(
+        {"x": (("time", "lat", "lon"), data), "land": (("lat", "lon"), np.eye(6, 8))},
+        coords={"time": np.arange(data.shape[0]), "lat": np.arange(6.0), "lon": np.arange(8.0)},
+        attrs={"a": 1},
+    )
+    return ds.assign(changes)
+
+
+def contents(store):
+    return {str(p.relative_to(store)): p.read_bytes() for p in sorted(store.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def _reproducible(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+
+
+class Stop(Exception):
+    """What ends a generator early in these tests."""
+
+
+def begin(path, ds, steps, **options):
+    """Write the first steps one by one, then fail."""
+    with pytest.raises(Stop), ZarrWriter(path, ds, resume=True, **options) as writer:  # noqa: PT012
+        for step in range(writer.done, steps):
+            writer.write(ds.isel(time=[step]))
+        raise Stop
+
+
+@pytest.mark.parametrize("length", [1, 3, 7, STEPS])
+def test_a_resumed_store_has_the_bytes_of_an_unbroken_one(tmp_path, length):
+    options = {"chunks": {"time": length}, "provenance": Provenance("t", "1")}
+    whole = write_zarr(dataset(), tmp_path / "whole.zarr", resume=True, **options)
+    broken = tmp_path / "broken.zarr"
+    for stop in (2, 17, 30):
+        begin(broken, dataset(), stop, **options)
+        assert not broken.exists()
+    write_zarr(dataset(), broken, resume=True, **options)
+    assert contents(broken) == contents(whole)
+    at_once = write_zarr(dataset(), tmp_path / "at_once.zarr", **options)
+    assert contents(at_once) == contents(whole)
+    lazy = write_zarr(dataset().chunk(time=5), tmp_path / "lazy.zarr", resume=True, **options)
+    assert contents(lazy) == contents(whole)
+    assert sorted(os.listdir(tmp_path)) == ["at_once.zarr", "broken.zarr", "lazy.zarr", "whole.zarr"]
+
+
+KILLED = """
+import os, sys, time
+os.environ["SOURCE_DATE_EPOCH"] = "0"
+import dask, dask.array, numpy as np
+sys.path.insert(0, {folder!r})
+from test_write_resume import STEPS, dataset, values
+from isopleth.io.write import write_zarr
+path, log = sys.argv[1:]
+
+def slow(block, block_info=None):
+    with open(log, "a") as file:
+        file.write(f"{{block_info[0]['chunk-location'][0]}}\\n")
+    time.sleep(0.05)
+    return block
+
+print("ready", flush=True)
+lazy = dask.array.from_array(values(), chunks=(2, -1, -1)).map_blocks(slow, dtype="f4", meta=np.zeros((0, 0, 0), "f4"))
+with dask.config.set(scheduler="synchronous"):
+    write_zarr(dataset(lazy), path, resume=True, chunks={{"time": 2}})
+"""
+
+
+def test_sigkill_and_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr("isopleth.io.write._REGION_BYTES", 1)
+    path, log = tmp_path / "out.zarr", tmp_path / "log"
+    rng, finished, kills = random.Random(0), False, 0
+    script = KILLED.format(folder=os.path.dirname(__file__)).replace(
+        "path, log = sys.argv[1:]",
+        "import isopleth.io.write as w; w._REGION_BYTES = 1; path, log = sys.argv[1:]",
+    )
+    while not finished:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, path, log], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0.2, 0.7))
+        finished = process.poll() is not None
+        if not finished:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+        process.stdout.close()
+        assert kills < 20
+    assert process.returncode == 0
+    whole = write_zarr(dataset(), tmp_path / "whole.zarr", chunks={"time": 2}, resume=True)
+    assert contents(path) == contents(whole)
+    computed = [int(line) for line in log.read_text().split()]
+    assert kills >= 2
+    assert set(computed) == set(range(STEPS // 2))
+    # Of each killed process at most the region at work was computed again.
+    assert len(computed) <= STEPS // 2 + kills
+
+
+def test_finished_regions_are_not_computed_again(tmp_path):
+    begin(tmp_path / "a.zarr", dataset(), 17, chunks={"time": 5})
+    seen = []
+
+    def note(block, block_info=None):
+        seen.append(block_info[0]["chunk-location"][0])
+        return block
+
+    lazy = dask.array.from_array(values(), chunks=(5, -1, -1)).map_blocks(
+        note, dtype="f4", meta=np.zeros((0, 0, 0), "f4")
+    )
+    write_zarr(dataset(lazy), tmp_path / "a.zarr", resume=True, chunks={"time": 5})
+    assert sorted(seen) == [3, 4, 5, 6, 7]
+
+
+def test_torn_chunks_of_the_killed_writer_are_written_again(tmp_path):
+    """What lies beyond the noted progress may be anything, zarr's own temporary files included."""
+    path = tmp_path / "a.zarr"
+    begin(path, dataset(), 20, chunks={"time": 5})
+    chunks = tmp_path / ".a.zarr.partial-resume" / "a.zarr" / "x" / "c"
+    (chunks / "4" / "0").mkdir(parents=True)
+    (chunks / "4" / "0" / "0").write_bytes(b"torn")
+    (chunks / "4" / "0" / "0.0123.partial").write_bytes(b"torn")
+    write_zarr(dataset(), path, resume=True, chunks={"time": 5})
+    whole = write_zarr(dataset(), tmp_path / "whole.zarr", chunks={"time": 5})
+    assert contents(path) == contents(whole)
+
+
+CHANGES = {
+    "shape": lambda: dataset(values(41)),
+    "variables": lambda: dataset(y=dataset()["x"]),
+    "name": lambda: dataset().rename(x="z"),
+    "coordinates": lambda: dataset().assign_coords(lat=np.arange(6.0) + 0.5),
+    "times": lambda: dataset().assign_coords(time=np.arange(STEPS) + 1),
+    "attrs": lambda: dataset().assign_attrs(a=2),
+    "variable attrs": lambda: dataset(x=dataset()["x"].assign_attrs(units="m")),
+    "static field": lambda: dataset(land=(("lat", "lon"), np.zeros((6, 8)))),
+    "order of dims": lambda: dataset().transpose("time", "lon", "lat"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("state", ["begun", "finished"])
+def test_another_dataset_is_refused(change, state, tmp_path):
+    path = tmp_path / "a.zarr"
+    if state == "begun":
+        begin(path, dataset(), 20, chunks={"time": 5})
+    else:
+        write_zarr(dataset(), path, chunks={"time": 5})
+    with pytest.raises(
+        DataError, match="resumed write must be given the dataset it was begun with"
+    ) as failure:
+        write_zarr(CHANGES[change](), path, resume=True, chunks={"time": 5})
+    assert "resume=False" in str(failure.value)
+    write_zarr(dataset(), path, resume=True, chunks={"time": 5})
+    np.testing.assert_array_equal(xr.open_zarr(path, chunks=None)["x"], values())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunks": {"time": 4}},
+        {"provenance": Provenance("t", "2")},
+        {"provenance": Provenance("t", "1", "other")},
+        {"dtype": None},
+    ],
+)
+def test_other_settings_are_refused(options, tmp_path):
+    given = {"chunks": {"time": 5}, "provenance": Provenance("t", "1")}
+    data = values().astype("f8")
+    begin(tmp_path / "a.zarr", dataset(data), 20, **given)
+    with pytest.raises(DataError, match="must be given the dataset it was begun with"):
+        write_zarr(dataset(data), tmp_path / "a.zarr", resume=True, **{**given, **options})
+
+
+def test_a_fresh_write_drops_what_was_begun(tmp_path):
+    path = tmp_path / "a.zarr"
+    begin(path, dataset(), 20, chunks={"time": 5})
+    write_zarr(dataset(values() + 1), path, chunks={"time": 5})
+    assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+def test_a_finished_store_is_left_as_it_is(tmp_path):
+    path = write_zarr(dataset(), tmp_path / "a.zarr", resume=True)
+    before = path.stat().st_ino
+    lazy = dask.array.from_array(values(), chunks=(5, -1, -1))
+    fails = lazy.map_blocks(lambda block: 1 / 0, dtype="f4", meta=np.zeros((0, 0, 0), "f4"))
+    write_zarr(dataset(fails), path, resume=True, chunks={"time": STEPS})
+    assert path.stat().st_ino == before
+    with ZarrWriter(path, dataset(), resume=True) as writer:
+        assert writer.done == writer.total == STEPS
+
+
+def test_a_second_writer_of_the_same_store_is_told(tmp_path):
+    ds = dataset()
+    with ZarrWriter(tmp_path / "a.zarr", ds, resume=True) as writer:
+        with pytest.raises(DataError, match="one resumable writer at a time"):
+            write_zarr(ds, tmp_path / "a.zarr", resume=True)
+        writer.write(ds)
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr", chunks=None)["x"], values())
+
+
+def test_pieces_of_any_length_give_the_same_store(tmp_path):
+    whole = write_zarr(dataset(), tmp_path / "whole.zarr", chunks={"time": 4})
+    rng = random.Random(1)
+    with ZarrWriter(tmp_path / "a.zarr", dataset(), chunks={"time": 4}) as writer:
+        while writer.position < writer.total:
+            stop = writer.position + rng.randint(1, 9)
+            writer.write(dataset().isel(time=slice(writer.position, stop)))
+            assert writer.position - writer.done < 4
+    assert contents(tmp_path / "a.zarr") == contents(whole)
+
+
+def test_a_stream_holds_one_chunk_in_memory(tmp_path):
+    import tracemalloc
+
+    template = xr.Dataset({"x": (("lead", "lat", "lon"), dask.array.empty((400, 128, 256), dtype="f4"))})
+    tracemalloc.start()
+    with ZarrWriter(tmp_path / "a.zarr", template, dim="lead", chunks={"lead": 4}) as writer:
+        for step in range(writer.total):
+            field = np.random.default_rng(step).random((1, 128, 256), dtype="f4")
+            writer.write(xr.Dataset({"x": (("lead", "lat", "lon"), field)}))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20 < template.nbytes / 3
+    assert float(xr.open_zarr(tmp_path / "a.zarr", chunks=None)["x"][399, 0, 0]) == np.random.default_rng(
+        399
+    ).random(dtype="f4")
+
+
+def test_variables_of_different_sizes_share_regions(tmp_path):
+    """A time series beside fields must not make the whole axis one region."""
+    steps = 3000
+    ds = xr.Dataset(
+        {
+            "field": (
+                ("time", "lat", "lon"),
+                dask.array.zeros((steps, 90, 180), dtype="f4", chunks=(10, -1, -1)),
+            ),
+            "series": ("time", np.arange(steps, dtype="f4")),
+        }
+    )
+    writer = ZarrWriter(tmp_path / "a.zarr", ds)
+    assert writer.region_length(64 * 2**20) < 1500
+    write_zarr(ds.isel(time=slice(0, 200)), tmp_path / "a.zarr")
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr", chunks=None)["series"], np.arange(200))
+
+
+@pytest.mark.parametrize(
+    ("piece", "message"),
+    [
+        (lambda ds: ds[["land"]], "must have every variable along time"),
+        (lambda ds: ds.isel(lat=slice(0, 3)), r"x must be of sizes .*got .*'lat': 3"),
+        (lambda ds: ds.assign_coords(time=ds["time"] + 1), "must have the template's time"),
+        (lambda ds: ds.assign_coords(lat=ds["lat"] + 1), "must have the template's lat"),
+        (lambda ds: xr.concat([ds, ds], "time"), "must add up to 40 along time, got 80"),
+    ],
+)
+def test_a_piece_that_does_not_fit_is_refused(piece, message, tmp_path):
+    with pytest.raises(DataError, match=message), ZarrWriter(tmp_path / "a.zarr", dataset()) as writer:
+        writer.write(piece(dataset()))
+    assert os.listdir(tmp_path) == []
+
+
+def test_missing_pieces_are_an_error_and_can_still_come(tmp_path):
+    path = tmp_path / "a.zarr"
+    with pytest.raises(DataError, match="all 40 steps along time, got 13"), ZarrWriter(path, dataset(), resume=True, chunks={"time": 5}) as writer:  # fmt: skip
+        writer.write(dataset().isel(time=slice(0, 13)))
+    assert not path.exists()
+    with ZarrWriter(path, dataset(), resume=True, chunks={"time": 5}) as writer:
+        assert writer.done == 10
+        writer.write(dataset().isel(time=slice(10, None)))
+    np.testing.assert_array_equal(xr.open_zarr(path, chunks=None)["x"], values())
+
+
+@pytest.mark.parametrize("chunks", [{"tim": 5}, {"time": 0}])
+def test_chunks_that_are_none_are_refused(chunks, tmp_path):
+    with pytest.raises(DataError, match="chunks must be positive lengths of"):
+        write_zarr(dataset(), tmp_path / "a.zarr", chunks=chunks)
+
+
+def test_a_dataset_without_the_dimension_is_written_at_once(tmp_path):
+    write_zarr(dataset()[["land"]], tmp_path / "a.zarr", resume=True)
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr", chunks=None)["land"], np.eye(6, 8))
+
+
+def test_values_along_time_of_a_template_are_never_read(tmp_path):
+    data = dask.array.from_array(values()).map_blocks(
+        lambda b: 1 / 0, dtype="f4", meta=np.zeros((0, 0, 0), "f4")
+    )
+    with ZarrWriter(tmp_path / "a.zarr", dataset(data)) as writer:
+        writer.write(dataset())
+
+
+def test_progress_is_noted_after_the_chunks_are_on_the_disk(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr("isopleth.io.zarr_writer.sync_tree", lambda path: order.append(path.name))
+    begin(tmp_path / "a.zarr", dataset(), 10, chunks={"time": 5})
+    note = "progress.json.new"
+    assert order == [note, "0", note, "0", note]
+    progress = json.loads((tmp_path / ".a.zarr.partial-resume" / "progress.json").read_text())
+    assert progress["done"] == 10

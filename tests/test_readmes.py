@@ -1,0 +1,63 @@
+"""Every command and every piece of Python in every README runs as it is written."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from workspace import PACKAGES, ROOT, run
+
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+READMES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(p.folder / "README.md" for p in PACKAGES)]
+
+
+def find_blocks() -> list[pytest.param]:
+    blocks = []
+    for path in READMES:
+        for number, (language, text) in enumerate(BLOCK.findall(path.read_text())):
+            slow = "demo" in text and "make" not in text
+            name = f"{path.parent.name}-{path.stem}-{number}"
+            blocks.append(pytest.param(language, text, id=name, marks=[pytest.mark.slow] if slow else []))
+    return blocks
+
+
+@pytest.fixture
+def workplace(tmp_path) -> Path:
+    """A folder with the files that the READMEs speak of, in their real layouts."""
+    from isopleth.testing import write_era5_old_cds
+
+    write_era5_old_cds(tmp_path / "era5.nc")
+    return tmp_path
+
+
+def split_commands(text: str) -> list[str]:
+    joined = text.replace("\\\n", " ")
+    return [
+        line.partition(" #")[0].strip() for line in joined.splitlines() if line.strip() and line[0] != "#"
+    ]
+
+
+def execute(command: str, workplace: Path) -> None:
+    """Run one command; those that would build the environment anew are only checked to exist."""
+    if command.startswith("make "):
+        done = run("make", "--dry-run", "--silent", *command.split()[1:], cwd=ROOT)
+    elif command.startswith(("git clone", "cd ")):
+        return
+    elif command.startswith("pip install "):
+        done = run("uv", "pip", "install", "--dry-run", *command.split("'")[1::2], cwd=ROOT)
+    else:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = run("bash", "-ec", command, cwd=workplace, PATH=path)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(("language", "text"), find_blocks())
+def test_a_block_runs_as_written(language, text, workplace):
+    if language == "python":
+        done = run(sys.executable, "-W", "error", "-c", text, cwd=workplace)
+        assert done.returncode == 0, done.stderr
+    else:
+        for command in split_commands(text):
+            execute(command, workplace)
