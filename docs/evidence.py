@@ -36,7 +36,8 @@ def benchmark_table() -> str:
 
 
 def describe(machine: dict[str, object]) -> str:
-    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, Python {machine['python']}"
+    """Name a machine in a few words."""
+    return "{cpu}, {cores} cores, {memory_gb:.0f} GB, Python {python}".format(**machine)
 
 
 def evidence_table(package: Path) -> str:

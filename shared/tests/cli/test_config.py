@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from isopleth import config
 from isopleth.errors import ConfigError, IsoplethError, MissingDependencyError, require
 

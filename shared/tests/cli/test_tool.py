@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
+
 from isopleth.cli import Tool
 from isopleth.config import check_positive, positional, to_dict
 from isopleth.errors import DataError

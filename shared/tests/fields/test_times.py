@@ -1,6 +1,6 @@
 """Decimal years and ticks in every calendar, and durations in their units."""
 
-import datetime
+import datetime as dt
 
 import cftime
 import numpy as np
@@ -29,7 +29,7 @@ def test_cftime_years():
 
 
 def test_standard_library_datetimes_and_years_as_numbers():
-    assert decimal_years([datetime.datetime(2001, 1, 1)])[0] == 2001  # noqa: DTZ001 - model time has no zone
+    assert decimal_years([dt.datetime(2001, 1, 1)])[0] == 2001  # noqa: DTZ001 - model time has no zone
     np.testing.assert_array_equal(decimal_years(np.array([1993, 1994])), [1993.0, 1994.0])
 
 
@@ -42,7 +42,7 @@ def test_ticks_are_exact():
 
 def test_durations_take_the_unit_of_the_axis():
     dates, numbers = ticks(np.array(["2000-01-01"], "datetime64[D]")), ticks(np.array([2000.0]))
-    for week in ("7D", np.timedelta64(7, "D"), datetime.timedelta(7)):
+    for week in ("7D", np.timedelta64(7, "D"), dt.timedelta(7)):
         assert duration_ticks(week, dates, name="embargo") == 7 * DAY
     assert duration_ticks(7, numbers, name="embargo") == 7
     assert duration_ticks(0, dates, name="embargo") == 0
@@ -50,11 +50,22 @@ def test_durations_take_the_unit_of_the_axis():
     assert describe_gap(7.0, numbers) == "7"
 
 
+DATES, NUMBERS = np.zeros(1, np.int64), np.zeros(1)
+
+
 @pytest.mark.parametrize(
     ("duration", "axis"),
-    [(7, np.zeros(1, np.int64)), ("7D", np.zeros(1)), ("-7D", np.zeros(1, np.int64)), ("week", np.zeros(1, np.int64)),
-     (np.nan, np.zeros(1)), (np.inf, np.zeros(1)), ("NaT", np.zeros(1, np.int64)), (None, np.zeros(1, np.int64))],
-)  # fmt: skip
+    [
+        (7, DATES),
+        ("7D", NUMBERS),
+        ("-7D", DATES),
+        ("week", DATES),
+        ("NaT", DATES),
+        (None, DATES),
+        (np.nan, NUMBERS),
+        (np.inf, NUMBERS),
+    ],
+)
 def test_durations_that_are_none(duration, axis):
     with pytest.raises(ConfigError, match="embargo must be"):
         duration_ticks(duration, axis, name="embargo")

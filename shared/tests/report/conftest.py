@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from isopleth.report import Claim, Cost, DataCard, Evaluation, Provenance, Score
@@ -64,3 +65,8 @@ def evaluation() -> Evaluation:
             versions={"numpy": "2.4.6"},
         ),
     )
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -79,7 +79,7 @@ def test_depth_hidden_folders_and_links_to_folders(evaluation, tmp_path):
     assert 'href="./report.html"' in html
 
 
-@pytest.mark.parametrize("name", ["javascript:alert(1)", 'a"b<c>', "50 % & more#x?y", "ünïcode", "..."])
+@pytest.mark.parametrize("name", ["javascript:alert(1)", 'a"b<c>', "50 % & more#x?y", "ünïcode", "a..b"])
 def test_a_hostile_folder_name_stays_a_path(name, evaluation, tmp_path):
     make_run(tmp_path / name, evaluation)
     html, _ = read_index(tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -69,16 +71,25 @@ def test_cost_measures_time_and_memory():
 
 
 def test_cost_is_measured_when_the_block_fails():
-    with pytest.raises(RuntimeError, match="boom"), measure_cost() as meter:
-        time.sleep(0.01)
-        raise RuntimeError("boom")
-    assert meter.seconds >= 0.01
+    kept = []
+
+    def fail():
+        with measure_cost() as meter:
+            kept.append(meter)
+            time.sleep(0.01)
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail()
+    assert kept[0].seconds >= 0.01
 
 
-def test_measuring_does_not_import_torch():
-    import subprocess
-    import sys
-
-    code = "import sys, isopleth.report as r\nwith r.measure_cost(): pass\nprint([m for m in ('torch', 'matplotlib') if m in sys.modules])"
+def test_measuring_imports_neither_torch_nor_matplotlib():
+    code = """
+import sys, isopleth.report as report
+with report.measure_cost():
+    pass
+print([name for name in ("torch", "matplotlib") if name in sys.modules])
+"""
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from isopleth.errors import DataError
 from isopleth.report import Claim, Score, load_schema, read_evaluation, validate, write_evaluation
 from isopleth.report.record import Evaluation
+from isopleth.verify import Interval
 
 # The example of the design document, word for word but for what it abbreviates by an ellipsis.
 DESIGN = json.loads(
@@ -25,7 +26,7 @@ DESIGN = json.loads(
              "stratum": {"lead_hours": 24}, "model": 61.2, "interval": [59.8, 62.5],
              "baselines": {"persistence": 93.0, "climatology": 120.4}, "n": 365}],
  "claims": [{"claim": "column attention beats 3D windows at equal compute", "holds": true,
-             "difference": -2.1, "interval": [-2.9, -1.2], "evidence": "paired block bootstrap over 365 days"}],
+             "difference": -2.1, "interval": [-2.9, -1.2], "evidence": "paired block bootstrap"}],
  "cost": {"parameters": 0, "train_seconds": 0, "predict_seconds": 0, "peak_memory_mb": 0, "device": "cpu"},
  "provenance": {"command": "x", "config_hash": "x", "seed": 0, "versions": {}}}
 """
@@ -250,3 +251,28 @@ CLAIMS = st.builds(
 def test_every_record_survives_json(scores, claims):
     record = dataclasses.replace(Evaluation.from_dict(DESIGN), scores=scores, claims=claims)
     assert Evaluation.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "better", "holds"),
+    [
+        (-2.0, -1.0, "lower", True),
+        (-2.0, -1.0, "higher", False),
+        (1.0, 2.0, "lower", False),
+        (1.0, 2.0, "higher", True),
+        (-1.0, 2.0, "lower", None),
+        (0.0, 2.0, "higher", None),
+    ],
+)
+def test_a_claim_is_judged_by_its_interval(low, high, better, holds):
+    found = Interval(low=low, high=high, value=(low + high) / 2, level=0.95, block=1)
+    claim = Claim.judge("It is better", found, better=better, evidence="test")
+    assert claim.holds is holds
+    assert claim.interval == (low, high)
+    assert claim.difference == (low + high) / 2
+
+
+def test_a_claim_without_a_finite_interval_is_undecided():
+    found = Interval(low=float("nan"), high=float("nan"), value=float("nan"), level=0.95, block=1)
+    claim = Claim.judge("It is better", found, better="lower", evidence="test")
+    assert (claim.holds, claim.difference, claim.interval) == (None, None, None)

@@ -101,27 +101,28 @@ def test_westerly_jets_in_both_hemispheres_rise_with_height(model, trajectory):
 
 
 def test_two_halves_have_the_same_climate(heights):
-    """The means differ by no more than sampling allows, the standard deviations by less than 5 %.
+    """The means differ by no more than sampling allows, the standard deviations by less than 7 %.
 
     With a decorrelation of about five days, half a run holds 100 independent states: its mean is known to a
-    tenth of the standard deviation, the difference of two to 0.14.
+    tenth of the standard deviation, the difference of two to 0.14. (Six seeds gave 0.11 to 0.15, and standard
+    deviations within 3 %.)
     """
     halves = np.split(heights, 2)
     deviations = [rms(half - half.mean(axis=0)) for half in halves]
     difference = np.sqrt(((halves[0].mean(axis=0) - halves[1].mean(axis=0)) ** 2).sum())
-    assert difference < 0.2 * deviations[0]
-    assert deviations[0] == pytest.approx(deviations[1], rel=0.05)
+    assert difference < 0.25 * deviations[0]
+    assert deviations[0] == pytest.approx(deviations[1], rel=0.07)
 
 
 def test_energy_has_no_trend(model, trajectory):
-    """The slope over the run is within three standard errors, counting a season as one independent value."""
+    """The slope over the run is within four standard errors, 50 days counted as one independent value."""
     energy = model.energy(model.potential_vorticity(trajectory))
     blocks = energy.reshape(-1, 50).mean(axis=1)
     x = np.arange(blocks.size) - (blocks.size - 1) / 2
     slope = (x @ blocks) / (x @ x)
     error = (blocks - blocks.mean() - slope * x).std(ddof=2) / np.sqrt(x @ x)
-    assert abs(slope) < 3 * error
-    assert energy.std() < 0.05 * energy.mean()
+    assert abs(slope) < 4 * error
+    assert energy.std() < 0.02 * energy.mean()
 
 
 @pytest.mark.slow

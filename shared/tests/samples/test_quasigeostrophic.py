@@ -123,11 +123,13 @@ def test_inviscid_tendency_conserves_energy_and_enstrophy_to_rounding(weather, m
     assert (np.abs(enstrophy) < 1e-12 * np.abs(absolute * tendency).sum(axis=(0, 1, 3))).all()
 
 
-def test_forcing_and_friction_do_change_the_energy(weather):
-    """The counterpart: the same sums do not vanish with the default physics."""
-    model = make()
-    power = model.streamfunction(weather) * model.tendency(weather)
-    assert abs(power.sum()) > 1e-3 * np.abs(power).sum()
+def test_drag_takes_the_kinetic_energy_of_its_level(weather):
+    """The counterpart: with drag alone, dE/dt = -mean |∇ψ3|² / (3 τ), whatever the flow."""
+    model = make(relaxation_days=np.inf, hyperdiffusion_days=np.inf, drag_days=3.0)
+    streamfunction = model.streamfunction(weather)
+    loss = -(streamfunction * model.tendency(weather)).sum() / 3
+    lowest = (streamfunction[:, :, 2] ** 2 * -model.harmonics.laplacian).sum() / EARTH_RADIUS_M**2
+    assert loss == pytest.approx(-lowest / (3 * 3.0 * DAY_S), rel=1e-10)
 
 
 def test_integration_conserves_to_the_order_of_the_scheme(weather):

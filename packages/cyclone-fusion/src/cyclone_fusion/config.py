@@ -103,7 +103,7 @@ class FitConfig:
 
     loss: Literal["distance", "squared"] = "distance"
     max_epochs: int = 30
-    batch_size: int = 512
+    batch_size: int = 1024
     learning_rate: float = 5e-3
     weight_decay: float = 1e-2
 

@@ -43,7 +43,7 @@ PUBLISHED = TrainConfig(
     model=TrackModelConfig(
         sample=SampleConfig(frame="degrees"), network=NetworkConfig(hidden=(8,), correct_persistence=False)
     ),
-    fit=FitConfig(loss="squared", batch_size=256),
+    fit=FitConfig(loss="squared"),
 )
 WIDE = TrainConfig(model=TrackModelConfig(network=NetworkConfig(hidden=(64, 64))))
 
@@ -110,9 +110,9 @@ def _split(tracks: xr.Dataset, config: TrainConfig) -> Split:
 
 def _train(config: TrainConfig, split: Split, out: Path, seeds: range) -> list[TrackNetwork]:
     """Train one network a seed."""
-    runs = [
-        replace(config, out=out / str(seed), runtime=Runtime(accelerator="cpu", seed=seed)) for seed in seeds
-    ]
+    # A step takes microseconds of arithmetic: a second thread would only wait for the first.
+    runtimes = [Runtime(accelerator="cpu", threads=1, seed=seed) for seed in seeds]
+    runs = [replace(config, out=out / str(each.seed), runtime=each) for each in runtimes]
     return [train_network(run, split)[0] for run in runs]
 
 

@@ -103,7 +103,7 @@ def score_by_basin(samples: xr.Dataset, model: np.ndarray, baselines: Errors, *,
                 better="lower",
                 stratum={"lead_hours": samples.attrs["lead_hours"], "basin": name},
                 model=float(model[part].mean()),
-                interval=(interval.low, interval.high),
+                interval=interval.ends,
                 baselines={label: float(errors[part].mean()) for label, errors in baselines.items()},
                 n=storms,
             )

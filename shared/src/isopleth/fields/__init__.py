@@ -1,6 +1,6 @@
 """What one does to gridded fields before learning: trends, regions, folds that do not leak, land and sea."""
 
-from isopleth.fields.audit import Audit, FoldAudit, audit
+from isopleth.fields.audits import Audit, FoldAudit, audit
 from isopleth.fields.autocorrelation import Autocorrelation, lag_one, morans_i
 from isopleth.fields.folds import (
     Fold,
@@ -8,25 +8,17 @@ from isopleth.fields.folds import (
     block_folds,
     group_folds,
     holdout,
-    link_groups,
     make_folds,
     random_folds,
-    storm_seasons,
     time_folds,
 )
+from isopleth.fields.groups import link_groups, storm_seasons
 from isopleth.fields.land import coastlines, distance_to_land_km, land_fraction, land_mask
-from isopleth.fields.regions import (
-    Seams,
-    Stability,
-    adjusted_rand_index,
-    basin_regions,
-    cluster_regions,
-    measure_seams,
-    region_stability,
-    single_region,
-)
+from isopleth.fields.regions import basin_regions, cluster_regions, single_region
+from isopleth.fields.seams import Seams, measure_seams
+from isopleth.fields.stability import Stability, adjusted_rand_index, region_stability
 from isopleth.fields.times import decimal_years
-from isopleth.fields.trend import trend
+from isopleth.fields.trends import trend
 
 __all__ = [
     "Audit",

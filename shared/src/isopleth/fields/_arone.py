@@ -1,8 +1,8 @@
 """First-order autoregressive noise about a linear model, for many cells at once.
 
-Everything the fit needs is in sums over time of products of the design x, the series u and their neighbours in
-time: they are taken once, by matrix products over all cells, and every further iteration works on matrices of
-the size of the design. No cell is looped over.
+Everything the fit needs is in sums over time of products of the design x, the series u and their neighbours
+in time: they are taken once, by matrix products over all cells, and every further iteration works on matrices
+of the size of the design. No cell is looped over.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def lag_one(products: np.ndarray, pairs: np.ndarray, squares: np.ndarray, count:
 def unbias(r1: np.ndarray, count: np.ndarray) -> np.ndarray:
     r"""Undo the small-sample bias that removing a mean and a trend leaves in r1.
 
-    .. math:: E[r_1] \approx \rho - \frac{2 + 4\rho}{n} \quad\Rightarrow\quad \hat\rho = \frac{n r_1 + 2}{n - 4}
+    .. math:: E[r_1] \approx \rho - \frac{2 + 4\rho}{n}
+        \quad\Rightarrow\quad \hat\rho = \frac{n r_1 + 2}{n - 4}
 
     (Tjøstheim and Paulsen, Biometrika 70, 1983: the bias for a fitted linear trend.)
     """
@@ -98,12 +99,12 @@ class Moments:
         The design on a regular axis of steps.
     u : ndarray, shape (time, cells)
         The series, 0 where there is none.
-    mask : ndarray of bool, shape (time, cells)
-        Where u was observed.
+    mask : ndarray of bool, shape (time, cells), or None
+        Where u was observed; None is everywhere.
     """
 
-    def __init__(self, x: np.ndarray, u: np.ndarray, mask: np.ndarray) -> None:
-        first = mask.argmax(axis=0)
+    def __init__(self, x: np.ndarray, u: np.ndarray, mask: np.ndarray | None) -> None:
+        first = np.zeros(u.shape[1], dtype=np.intp) if mask is None else mask.argmax(axis=0)
         z = np.concatenate([x[first], u[first, np.arange(u.shape[1])][:, None]], axis=1)
         self.first = z[:, :, None] * z[:, None, :]
         self.lags = [_lag_sums(x, u, steps, cells, pairs) for steps, cells, pairs in _neighbours(mask)]
@@ -120,6 +121,14 @@ class Moments:
             total[lag.cells] += (lag.tail - phi * lag.cross + phi**2 * lag.head) / (1 - phi**2)
         return total
 
+    def fit(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Regress u on x: the coefficients, the inverse of x' V^-1 x, and the whitened sum of squares."""
+        z = self.whitened(rho)
+        inverse = invert(z[:, :-1, :-1])
+        delta = np.einsum("cij,cj->ci", inverse, z[:, :-1, -1])
+        squares = z[:, -1, -1] - np.einsum("ci,ci->c", delta, z[:, :-1, -1])
+        return delta, inverse, np.maximum(squares, 0.0)
+
     def neighbour_products(self, delta: np.ndarray) -> np.ndarray:
         """Return the sum of e_t e_{t-1} over the pairs one step apart, for e = u - x delta."""
         v = np.concatenate([-delta, np.ones_like(delta[:, :1])], axis=1)
@@ -134,9 +143,9 @@ def _quadratic(matrix: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.einsum("ci,cij,cj->c", v, matrix, v)
 
 
-def _neighbours(mask: np.ndarray) -> Iterator[tuple[int, slice | np.ndarray, np.ndarray | None]]:
-    """Yield each distance between neighbours in time, the cells that have it, and where; None is everywhere."""
-    if mask.all():
+def _neighbours(mask: np.ndarray | None) -> Iterator[tuple[int, slice | np.ndarray, np.ndarray | None]]:
+    """Yield each distance of neighbours in time, the cells that have it, and where (None: everywhere)."""
+    if mask is None:
         yield 1, slice(None), None
         return
     place = np.where(mask, np.arange(len(mask))[:, None], -1)

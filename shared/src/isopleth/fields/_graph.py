@@ -28,7 +28,7 @@ def feature_graph(points: np.ndarray, neighbours: int) -> sparse.csr_array:
 
 
 def grid_graph(points: np.ndarray, valid: np.ndarray, pairs: Pairs) -> sparse.csr_array:
-    """Join cells that share an edge, by exp(-d^2 / 2 s^2) of their distance d in feature space, s its median."""
+    """Join cells that share an edge, by exp(-d^2 / 2 s^2): d is their distance in features, s its median."""
     place = np.cumsum(valid) - 1
     both = valid[pairs.first] & valid[pairs.second]
     a, b = place[pairs.first[both]], place[pairs.second[both]]
@@ -60,7 +60,8 @@ def _nearest_outside(points: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
     # Search from the smaller side, and not from all of it: far apart in many dimensions a tree saves nothing.
     few, many = sorted((here, there), key=len)
     few = few[:: max(1, len(few) // _SEARCHED)]
-    distance, nearest = spatial.cKDTree(points[many]).query(points[few])
+    found = spatial.cKDTree(points[many]).query(points[few])
+    distance, nearest = np.asarray(found[0]), np.asarray(found[1])
     best = int(distance.argmin())
     return int(few[best]), int(many[nearest[best]])
 
@@ -102,7 +103,7 @@ def merge_fragments(labels: np.ndarray, pairs: Pairs) -> np.ndarray:
 
 
 def _fragments(labels: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, list[int]]:
-    """Return the connected part each cell is in (-1 outside), and the parts that are not their region's largest."""
+    """Return the connected part of each cell (-1 outside), and which parts are not their region's largest."""
     same = (labels[pairs.first] == labels[pairs.second]) & (labels[pairs.first] >= 0)
     graph = sparse.coo_array(
         (np.ones(same.sum()), (pairs.first[same], pairs.second[same])), shape=(labels.size, labels.size)

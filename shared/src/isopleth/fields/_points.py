@@ -36,8 +36,9 @@ def unit_vectors(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
 
 
 def chord(distance_km: float) -> float:
-    """Return the straight line through the unit sphere between points so far apart on it."""
-    return 2.0 * float(np.sin(min(distance_km / EARTH_RADIUS_KM, np.pi) / 2))
+    """Return the straight line through the unit sphere between points so far apart; infinity past it."""
+    angle = distance_km / EARTH_RADIUS_KM
+    return 2.0 * float(np.sin(angle / 2)) if angle <= np.pi else np.inf
 
 
 def arc_km(chords: np.ndarray) -> np.ndarray:

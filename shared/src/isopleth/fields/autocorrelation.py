@@ -37,8 +37,8 @@ def morans_i(values: Any, lat: Any, lon: Any, *, neighbours: int = 8) -> Autocor
     .. math:: I = \frac{n}{\sum_{ij} w_{ij}} \frac{\sum_{ij} w_{ij} z_i z_j}{\sum_i z_i^2},
         \qquad E[I] = -\frac{1}{n - 1}
 
-    with w_ij = 1 where j is among the k nearest of i; the variance is that under normality (Cliff and Ord 1981,
-    eq. 1.38).
+    with w_ij = 1 where j is among the k nearest of i; the variance is that under normality (Cliff and Ord,
+    Spatial Processes, 1981).
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def lag_one(values: Any, times: Any) -> Autocorrelation:
 
 def refuse_autocorrelated(values: Any, size: int, *, lat: Any, lon: Any, times: Any) -> None:
     """Raise unless the values are shown not to be autocorrelated over the coordinates given."""
-    hint = "split by time_folds, block_folds or group_folds; acknowledge_leakage=True splits at random all the same"
+    hint = "split by time_folds, block_folds or group_folds, or say acknowledge_leakage=True"
     has_place = lat is not None and lon is not None
     if values is None or not (has_place or times is not None):
         raise ConfigError(
@@ -131,7 +131,7 @@ def _known(values: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]
 def _nearest(vectors: np.ndarray, neighbours: int) -> sparse.csr_array:
     """Return 1 where column j is among the nearest neighbours of row i."""
     count = len(vectors)
-    _, nearest = spatial.cKDTree(vectors).query(vectors, k=neighbours + 1)
+    nearest = np.asarray(spatial.cKDTree(vectors).query(vectors, k=neighbours + 1)[1])
     itself = nearest == np.arange(count)[:, None]
     # Of many samples at one place a sample need not find itself first, or at all.
     itself[~itself.any(axis=1), -1] = True

@@ -1,7 +1,7 @@
 """Splits into training and test samples that do not leak.
 
-Neighbours in time and space share their weather, so that a test sample next to a training sample is not new. Every
-split here keeps a stated distance, drops what lies in it, and can be proven by `isopleth.fields.audit`.
+Neighbours in time and space share their weather, so that a test sample next to a training sample is not new.
+Every split here keeps a stated distance, drops what lies in it, and can be proven by `isopleth.fields.audit`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import sparse, spatial
-from scipy.sparse import csgraph
+from scipy import spatial
 
 from isopleth.errors import ConfigError, DataError
-from isopleth.fields.autocorrelation import refuse_autocorrelated
 from isopleth.fields._points import as_points, chord, unit_vectors
+from isopleth.fields.autocorrelation import refuse_autocorrelated
+from isopleth.fields.groups import group_codes
 from isopleth.fields.times import duration_ticks, ticks
 from isopleth.grid import EARTH_RADIUS_KM, wrap_longitude
 
@@ -32,7 +32,7 @@ class Fold:
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """Several splits of the same samples; a scikit-learn splitter as well (``cross_val_score(..., cv=folds)``).
+    """Several splits of the same samples, and a scikit-learn splitter: ``cross_val_score(..., cv=folds)``.
 
     Attributes
     ----------
@@ -56,8 +56,11 @@ class Folds:
     def __iter__(self) -> Iterator[Fold]:
         return iter(self.folds)
 
-    def split(
-        self, X: Any = None, y: Any = None, groups: Any = None
+    def split(  # scikit-learn hands y and groups to every splitter
+        self,
+        X: Any = None,
+        y: Any = None,  # noqa: ARG002
+        groups: Any = None,  # noqa: ARG002
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (train, test) of each fold, as scikit-learn does; `X` is only checked for its length."""
         length = self.size if X is None else np.shape(X)[0]
@@ -66,7 +69,7 @@ class Folds:
         for fold in self.folds:
             yield fold.train, fold.test
 
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+    def get_n_splits(self, *_: Any, **__: Any) -> int:
         """Return the number of folds."""
         return len(self.folds)
 
@@ -83,9 +86,9 @@ def time_folds(
     n : int
         Number of folds, with as equal numbers of stamps as there can be.
     embargo : duration or number
-        Least distance in time of a training from a test sample: ``"30D"``, a timedelta, or a number where the times
-        are numbers. A sample that covers a window (30-year trends, say) needs at least the window's length;
-        0 only says that the question was thought of.
+        Least distance in time of a training from a test sample: ``"30D"``, a timedelta, or a number where the
+        times are numbers. Samples that cover a window (30-year trends, say) need at least the window's
+        length; 0 only says that the question was thought of.
     forward : bool
         Train on the past alone: time is cut into n + 1 blocks, and fold i tests block i + 1 on what came
         before it.
@@ -168,8 +171,8 @@ def block_folds(
     size_km : float
         About the side of a tile. Tiles stand in rows round the globe, each row in equal parts.
     layout : {"tiles", "sectors"}
-        Tiles are dealt out to the folds at random, evenly by samples. Sectors of longitude, one a fold, are the
-        harder test: each is far from most of the training.
+        Tiles are dealt out to the folds at random, evenly by samples. Sectors of longitude, one a fold, are
+        the harder test: each is far from most of the training.
     seed : int
         Of the dealing.
 
@@ -218,65 +221,10 @@ def group_folds(groups: Any, n: int = 5, *, seed: int = 0) -> Folds:
         Each sample is tested once; none is dropped.
     """
     _check_count(n)
-    group = _codes(groups)
+    group = group_codes(groups)
     part = _deal(group, n, seed, "groups")
     folds = [_fold(part != number, part == number) for number in range(n)]
     return _checked(folds, group.size, "groups", "other groups")
-
-
-def link_groups(*keys: Any) -> np.ndarray:
-    """Number samples so that those which share a value of any key are in one group.
-
-    A storm that was renamed when it crossed into another basin is one storm: ``link_groups(sid, main_track_sid)``.
-
-    Parameters
-    ----------
-    *keys : array_like, shape (samples,)
-
-    Returns
-    -------
-    ndarray of int64, shape (samples,)
-    """
-    if not keys:
-        raise ConfigError("link_groups must be given at least one key, got none")
-    codes = [_codes(key) for key in keys]
-    size = codes[0].size
-    if any(code.size != size for code in codes):
-        raise DataError(f"keys must have one length, got {[code.size for code in codes]}")
-    edges = [
-        np.stack([np.arange(size), size + code + sum(c.max() + 1 for c in codes[:i])])
-        for i, code in enumerate(codes)
-    ]
-    rows, columns = np.concatenate(edges, axis=1)
-    count = int(columns.max()) + 1
-    graph = sparse.coo_array((np.ones(rows.size), (rows, columns)), shape=(count, count))
-    _, linked = np.unique(csgraph.connected_components(graph, directed=False)[1][:size], return_inverse=True)
-    return linked.astype(np.int64)
-
-
-def storm_seasons(times: Any, lat: Any) -> np.ndarray:
-    """Return the tropical cyclone season of each sample: the year, and from July the next one in the south.
-
-    Parameters
-    ----------
-    times : array_like, shape (samples,)
-        datetime64 or cftime.
-    lat : array_like, shape (samples,)
-        Degrees north. Give a storm one latitude, say of its genesis, to keep it in one season.
-    """
-    values = np.asarray(times)
-    ticks(values)  # refuses what is not a time
-    if values.dtype.kind == "M":
-        year, month = (
-            values.astype("datetime64[Y]").astype(int) + 1970,
-            values.astype("datetime64[M]").astype(int) % 12 + 1,
-        )
-    elif values.dtype == object:
-        year, month = np.array([(time.year, time.month) for time in values]).T
-    else:
-        raise DataError(f"times must be dates to have a season, got {values.dtype}")
-    south = np.asarray(lat, dtype=np.float64) < 0
-    return year + (south & (month >= 7))
 
 
 def random_folds(
@@ -298,7 +246,7 @@ def random_folds(
         Number of samples.
     n, seed : int
     values : array_like, shape (samples,), optional
-        The target, whose autocorrelation is tested along `times` (lag 1) and over `lat` and `lon` (Moran's I).
+        The target; its autocorrelation is tested along `times` (lag 1) and over `lat` and `lon` (Moran's I).
     lat, lon, times : array_like, shape (samples,), optional
     acknowledge_leakage : bool
         Whether to split without that test.
@@ -365,19 +313,6 @@ def _checked(folds: list[Fold], size: int, kind: str, remedy: str) -> Folds:
     return Folds(tuple(folds), size, kind)
 
 
-def _codes(groups: Any) -> np.ndarray:
-    values = np.asarray(groups)
-    if values.ndim != 1 or values.size == 0:
-        raise DataError(f"groups must be a non-empty 1-D array, got shape {values.shape}")
-    missing = values != values  # noqa: PLR0124 - NaN and NaT are all that differ from themselves
-    if np.any(missing) or any(value is None for value in values.tolist()):
-        raise DataError("groups must be known for every sample, got a missing one")
-    try:
-        return np.unique(values, return_inverse=True)[1]
-    except TypeError as error:
-        raise DataError(f"groups must be of one kind that can be sorted: {error}") from error
-
-
 def _deal(group: np.ndarray, n: int, seed: int, name: str) -> np.ndarray:
     """Deal whole groups out to n parts, the largest first, each to the part that has fewest samples."""
     sizes = np.bincount(group)
@@ -393,7 +328,7 @@ def _deal(group: np.ndarray, n: int, seed: int, name: str) -> np.ndarray:
 
 
 def _tiles(lat: np.ndarray, lon: np.ndarray, size_km: float) -> np.ndarray:
-    """Number the tile of each point: rows of about equal height, each cut into equal parts round the globe."""
+    """Return the number of each point's tile: rows of equal height, cut into equal parts round the globe."""
     rows = max(1, round(np.pi * EARTH_RADIUS_KM / size_km))
     row = np.minimum((lat + 90) / 180 * rows, rows - 1).astype(np.intp)
     centre = np.radians(-90 + (np.arange(rows) + 0.5) * 180 / rows)

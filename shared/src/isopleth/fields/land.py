@@ -1,8 +1,8 @@
 """Land and sea from the 1 km GLOBE mask: masks, land fractions, distances to land, coast lines.
 
-The package `global-land-mask` ships the mask (21600 x 43200, 1 GB once it is unpacked). It is read once, row by
-row, into counts of land on 0.05-degree cells (26 MB), which are kept in the cache folder and mapped into memory
-from then on. Lakes and the Caspian Sea are land there, the Antarctic ice shelves are sea.
+The package `global-land-mask` ships the mask (21600 x 43200, 1 GB once it is unpacked). It is read once, row
+by row, into counts of land on 0.05-degree cells (26 MB), which are kept in the cache folder and mapped into
+memory from then on. Lakes and the Caspian Sea are land there, the Antarctic ice shelves are sea.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def distance_to_land_km(lat: Any, lon: Any) -> np.ndarray:
     """Measure the great-circle distance from points to the nearest land, in km; 0 on land.
 
     The distance is to the edge of the nearest 0.05-degree cell that is at least half land: right to about
-    one cell (5 km) where the coast is coarser than that, too long near islands under some 15 square km, which are
-    no land here. Any island that is land counts: 0 on Oahu, not the way to California.
+    one cell (5 km), but too long near islands of less than some 15 square km, which are no land here. Any
+    island that is land counts: 0 on Oahu, not the way to California.
 
     Parameters
     ----------
@@ -148,10 +148,12 @@ def _trace(resolution: float, west: float) -> tuple[np.ndarray, ...]:
     seam = (share[:, :1] + share[:, -1:]) / 2
     share = np.concatenate([seam, share, seam], axis=1)
     share = np.concatenate([share[:1], share, share[-1:]])
-    lines = contourpy.contour_generator(
+    lines: Any = contourpy.contour_generator(
         _with_ends(west, 360.0, resolution), _with_ends(-90.0, 180.0, resolution), share
     ).lines(0.5)
     for line in lines:
+        # Interpolation on the edge may leave it by a rounding.
+        np.clip(line[:, 0], west, west + 360.0, out=line[:, 0])
         line.flags.writeable = False
     return tuple(sorted(lines, key=len, reverse=True))
 
@@ -184,7 +186,7 @@ def _coast() -> tuple[spatial.cKDTree, np.ndarray, np.ndarray]:
 
 
 def _overlap(bounds: np.ndarray, edges: np.ndarray) -> sparse.csr_array:
-    """Share of each target cell, between its bounds, that lies in each source cell, between increasing edges."""
+    """Return the share of each target cell, given by bounds, in each source cell, given by edges."""
     low, high = bounds[:, :1], bounds[:, 1:]
     first = np.clip(np.searchsorted(edges, low[:, 0], side="right") - 1, 0, len(edges) - 2)
     last = np.clip(np.searchsorted(edges, high[:, 0], side="left"), first + 1, len(edges) - 1)

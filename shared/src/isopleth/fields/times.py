@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,8 @@ def ticks(times: Any) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def _microseconds(span: datetime.timedelta) -> int:
-    return span // datetime.timedelta(microseconds=1)
+def _microseconds(span: dt.timedelta) -> int:
+    return span // dt.timedelta(microseconds=1)
 
 
 def duration_ticks(duration: Any, axis: np.ndarray, *, name: str) -> float:
@@ -141,7 +141,7 @@ def _checked(times: Any) -> np.ndarray:
 
 
 def _checked_objects(values: np.ndarray) -> np.ndarray:
-    if all(isinstance(time, datetime.datetime) for time in values):
+    if all(isinstance(time, dt.datetime) for time in values):
         return values.astype("datetime64[us]")
     if not all(hasattr(time, "calendar") for time in values):
         raise _not_times(values)

@@ -42,13 +42,17 @@ def format_number(value: float, decimals: int | None = None) -> str:
     """
     if decimals is None:
         decimals = choose_decimals([value])
-    if value and 1e-4 <= abs(value) < 0.5 * 10**-decimals:
-        return f"{value:.1g}".replace("-", MINUS)  # one digit more than its column, but not nothing
-    if value and (abs(value) < 0.5 * 10**-decimals or abs(value) >= 1e9):
-        mantissa, _, exponent = f"{value:.2e}".partition("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
-    return f"{value:,.{decimals}f}".replace("-", MINUS)
+    text = f"{value:,.{decimals}f}"
+    if value and not float(text.replace(",", "")):
+        text = f"{value:.1g}" if abs(value) >= 1e-4 else _write_exponent(value)
+    elif abs(value) >= 1e9:
+        text = _write_exponent(value)
+    return text.replace("-", MINUS)
+
+
+def _write_exponent(value: float) -> str:
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def format_interval(interval: tuple[float, float] | None, decimals: int | None = None) -> str:

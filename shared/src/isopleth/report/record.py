@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from isopleth import verify
 from isopleth.errors import DataError
 from isopleth.io.write import write_json
 from isopleth.report.cost import Cost
@@ -141,6 +142,36 @@ class Claim:
     evidence: str
     difference: float | None = None
     interval: Interval | None = None
+
+    @classmethod
+    def judge(
+        cls, claim: str, found: verify.Interval, *, better: Literal["lower", "higher"], evidence: str
+    ) -> Self:
+        """Decide a claim by the interval of a paired difference, model minus baseline.
+
+        It holds if the interval lies wholly on the good side of zero, does not hold if it lies wholly on the
+        bad side, and is undecided if it contains zero or could not be computed.
+
+        Parameters
+        ----------
+        claim, evidence : str
+        found : isopleth.verify.Interval
+            Of scalars, such as from ``block_bootstrap(model, against=baseline, seed=0)``.
+        better : {"lower", "higher"}
+            Which sign of the difference is good.
+
+        Examples
+        --------
+        >>> found = verify.block_bootstrap([0.9, 1.1, 1.0, 1.2], against=[2.0] * 4, seed=0, block=1)
+        >>> Claim.judge("It errs less", found, better="lower", evidence="4 steps").holds
+        True
+        """
+        low, high = found.ends
+        value = float(found.value)
+        if not all(map(math.isfinite, (low, value, high))):
+            return cls(claim=claim, holds=None, evidence=evidence)
+        holds = None if low <= 0 <= high else (high < 0) == (better == "lower")
+        return cls(claim=claim, holds=holds, evidence=evidence, difference=value, interval=(low, high))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,9 @@ From the streamfunction :math:`\psi` of the quasi-geostrophic model follow
   200-500 and 500-800 hPa, given by their thickness, stand at the layers' logarithmic middles (316 and
   632 hPa), and the straight line through them is read at the three levels. So the three temperatures carry
   two independent fields.
+
+What it is not: there are no seasons, no moisture and no divergent wind; the jets stand at 60 degrees,
+poleward of the real ones; and the mountains make stationary waves far weaker than the real ones.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ _OUTPUTS = {
     "n_eff": "number of independent values that the series is worth",
     "n": "number of values used",
 }
-# Cells fitted together: 30 years of months of them fit a core's cache, which doubles the speed.
-_BLOCK = 512
+# Cells are fitted in blocks of so many bytes, which stay in a core's cache: up to ten times faster.
+_BLOCK_BYTES = 2**20
 # A regular axis may be this many times longer than the stamps on it before AR(1) noise means nothing.
 _SPARSEST = 4
 
@@ -61,11 +61,14 @@ def trend(
     ``gls-ar1``
         Feasible generalised least squares for :math:`\mathrm{corr}(u_t, u_s) = \rho^{|t-s|}`: rho from the
         residuals of least squares, the line by exact whitening (Prais-Winsten: the first value is kept, gaps
-        of k steps count as rho^k), then rho from the new residuals, `iterations` times; Student's t with n - p.
+        of k steps count as rho^k), then rho from the new residuals, `iterations` times; Student's t with
+        n - p.
 
-    With `correct_bias`, r1 is freed of its small-sample bias, (n r1 + 2) / (n - 4). 95 % intervals then cover, on
-    27 annual values of AR(1) noise at 0 / 0.3 / 0.5 / 0.7: ``ols`` 95 / 86 / 75 / 60 %, ``ols-neff``
-    96 / 94 / 94 / 93 %, ``gls-ar1`` 94 / 93 / 92 / 90 %; without it ``ols-neff`` 96 / 92 / 90 / 87 %.
+    r1 is the Yule-Walker estimate of residuals, :math:`(\sum e_t e_{t-1} / P) / (\sum e_t^2 / n)` over the
+    P pairs one step apart, kept within +-(1 - 1/n). With `correct_bias` it is freed of its small-sample bias,
+    (n r1 + 2) / (n - 4). 95 % intervals then cover, on 27 annual values of AR(1) noise at
+    0 / 0.3 / 0.5 / 0.7: ``ols`` 95 / 86 / 75 / 60 %, ``ols-neff`` 96 / 94 / 94 / 93 %, ``gls-ar1``
+    94 / 93 / 92 / 90 %; without it ``ols-neff`` 96 / 92 / 90 / 87 %.
 
     Parameters
     ----------
@@ -93,9 +96,10 @@ def trend(
     -------
     Dataset
         slope, stderr, low, high (the data's unit `per`), intercept (the data's unit, the line at
-        ``attrs["reference_year"]``, the mean of the time axis), p_value, r1, n_eff, n; dims of `da` without `dim`. r1
-        and n_eff are the estimates under every method. A cell with fewer than three pairs of neighbouring
-        values has no r1: its interval is NaN unless the method is ``ols``.
+        ``attrs["reference_year"]``, the mean of the time axis), p_value, r1, n_eff, n; dims of `da` without
+        `dim`. r1 and n_eff are the estimates under every method. A cell with fewer than three pairs of
+        neighbouring values has no r1: its interval is NaN unless the method is ``ols``, and under
+        ``gls-ar1`` its slope as well.
 
     Raises
     ------
@@ -203,8 +207,16 @@ def _design(times: np.ndarray, harmonics: int, *, where: Hashable) -> _Design:
     scale = np.abs(years - centre).max()
     angle = 2 * np.pi * years[:, None] * np.arange(1, harmonics + 1)
     line = np.stack([np.ones_like(years), (years - centre) / scale], axis=1)
+    columns = np.concatenate([line, np.cos(angle), np.sin(angle)], axis=1)
+    if np.isnan(_arone.invert(_arone.gram(columns, columns, None))).any():
+        raise DataError(
+            f"the time axis must resolve {harmonics} harmonics of a year, got {times.size} stamps that "
+            "do not",
+            where=where,
+            hint="annual means have no annual cycle: harmonics=0",
+        )
     return _Design(
-        np.concatenate([line, np.cos(angle), np.sin(angle)], axis=1),
+        columns,
         np.concatenate([[0], places]).astype(np.int64),
         float(centre),
         float(scale),
@@ -227,42 +239,45 @@ class _Fit:
         series = np.moveaxis(np.asarray(values), -1, 0)
         flat = series.reshape(len(series), -1)
         out = np.full((len(_OUTPUTS), flat.shape[1]), np.nan)
-        for start in range(0, flat.shape[1], _BLOCK):
-            block = slice(start, start + _BLOCK)
+        cells = max(16, _BLOCK_BYTES // (8 * len(series)))
+        for start in range(0, flat.shape[1], cells):
+            block = slice(start, start + cells)
             out[:, block] = self._block(flat[:, block].astype(np.float64))
         return tuple(out.reshape(len(out), *series.shape[1:]))
 
     def _block(self, y: np.ndarray) -> np.ndarray:
+        steps, parameters = self.design.columns.shape
+        out = np.full((len(_OUTPUTS), y.shape[1]), np.nan)
+        # A sum is the quickest way to see that nothing is missing, as it is nowhere in most blocks.
+        if np.isfinite(y.sum(axis=0)).all():
+            return self._cells(y, None, np.full(y.shape[1], float(steps)))
         mask = np.isfinite(y)
         if np.isinf(y[~mask]).any():
             raise DataError("values must be finite or NaN, got an infinite one", hint="mask it with da.where")
-        count = mask.sum(axis=0)
-        x = self.design.columns
-        keep = count >= max(x.shape[1] + 1, np.ceil(self.min_valid * len(x)))
-        out = np.full((len(_OUTPUTS), y.shape[1]), np.nan)
-        out[-1] = count
+        out[-1] = mask.sum(axis=0)
+        keep = out[-1] >= max(parameters + 1, np.ceil(self.min_valid * steps))
         if keep.any():
-            y, mask = (y, mask) if keep.all() else (y[:, keep], mask[:, keep])
-            out[:, keep] = self._cells(y, mask, count[keep].astype(np.float64))
+            some = mask[:, keep]
+            out[:, keep] = self._cells(y[:, keep], None if some.all() else some, out[-1, keep])
         return out
 
-    def _cells(self, y: np.ndarray, mask: np.ndarray, count: np.ndarray) -> np.ndarray:
+    def _cells(self, y: np.ndarray, mask: np.ndarray | None, count: np.ndarray) -> np.ndarray:
+        """Fit the cells of a block that have enough values; no mask: none is missing. Overwrites y."""
         x = self.design.columns
-        complete = mask.all()
-        # Taking the mean off first keeps sums of squares of, say, pressures from cancelling.
-        level = (y if complete else np.where(mask, y, 0.0)).sum(axis=0) / count
-        u = y - level
-        if not complete:
-            u[~mask] = 0.0
-        gram = _arone.gram(x, x, None if complete else mask.astype(np.float64))
+        level = np.zeros(len(count))
+        if mask is not None:
+            # The columns are nearly orthogonal on the whole axis, but not on every part of it, where a large
+            # mean, as of pressures, would drown the slope in rounding.
+            level = _masked(y, mask).sum(axis=0) / count
+            y -= level
+            _masked(y, mask)
+        gram = _arone.gram(x, x, None if mask is None else mask.astype(np.float64))
         inverse = _arone.invert(gram)
-        beta = np.einsum("cij,cj->ci", np.broadcast_to(inverse, (len(count), *inverse.shape[1:])), u.T @ x)
-        residuals = u - x @ beta.T
-        if not complete:
-            residuals[~mask] = 0.0
-        squares = np.einsum("tc,tc->c", residuals, residuals)
-        residuals, mask, x = self._regular(residuals, mask)
-        pairs = (mask[1:] & mask[:-1]).sum(axis=0)
+        beta = np.einsum("cij,cj->ci", np.broadcast_to(inverse, (len(count), *inverse.shape[1:])), y.T @ x)
+        y -= x @ beta.T
+        squares = np.einsum("tc,tc->c", _masked(y, mask), y)
+        residuals, mask, x = self._regular(y, mask)
+        pairs = count - 1 if mask is None else (mask[1:] & mask[:-1]).sum(axis=0)
         rho = self._rho(np.einsum("tc,tc->c", residuals[1:], residuals[:-1]), pairs, squares, count)
         if self.method == "gls-ar1":
             delta, inverse, squares, rho = self._generalise(
@@ -274,13 +289,16 @@ class _Fit:
         stderr = np.sqrt(squares / freedom * inverse[:, 1, 1])
         return self._summary(beta[:, 0] + level, beta[:, 1], stderr, freedom, rho, n_eff, count)
 
-    def _regular(self, u: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _regular(
+        self, u: np.ndarray, mask: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Spread series, mask and design over the regular axis; steps without a stamp hold nothing."""
         steps, length = self.design.steps, self.design.length
         if length == len(steps) or self.design.is_sparse:
             return u, mask, self.design.columns
-        spread = [np.zeros((length, a.shape[1]), a.dtype) for a in (u, mask, self.design.columns)]
-        for array, values in zip(spread, (u, mask, self.design.columns), strict=True):
+        known = np.ones(u.shape, dtype=bool) if mask is None else mask
+        spread = [np.zeros((length, a.shape[1]), a.dtype) for a in (u, known, self.design.columns)]
+        for array, values in zip(spread, (u, known, self.design.columns), strict=True):
             array[steps] = values
         return spread[0], spread[1], spread[2]
 
@@ -302,19 +320,13 @@ class _Fit:
         count: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return what whitening adds to the least-squares coefficients, its inverse, its squares, and rho."""
-        p = gram.shape[1]
-        for iteration in range(self.iterations):
-            if iteration:
-                # The least-squares residuals u are orthogonal to the design: |u - x d|^2 = |u|^2 + d'x'x d.
-                plain = squares + np.einsum(
-                    "ci,cij,cj->c", delta, np.broadcast_to(gram, inverse.shape), delta
-                )
-                rho = self._rho(moments.neighbour_products(delta), pairs, plain, count)
-            whitened = moments.whitened(rho)
-            inverse = _arone.invert(whitened[:, :p, :p])
-            delta = np.einsum("cij,cj->ci", inverse, whitened[:, :p, p])
-        left = whitened[:, p, p] - np.einsum("ci,ci->c", delta, whitened[:, :p, p])
-        return delta, inverse, np.maximum(left, 0.0), rho
+        delta, inverse, left = moments.fit(rho)
+        for _ in range(self.iterations - 1):
+            # The least-squares residuals u are orthogonal to x: |u - x d|^2 = |u|^2 + d'x'x d.
+            added = np.einsum("ci,cij,cj->c", delta, np.broadcast_to(gram, inverse.shape), delta)
+            rho = self._rho(moments.neighbour_products(delta), pairs, squares + added, count)
+            delta, inverse, left = moments.fit(rho)
+        return delta, inverse, left, rho
 
     def _summary(
         self,
@@ -328,10 +340,19 @@ class _Fit:
     ) -> np.ndarray:
         unit = self.years / self.design.years_per_unit
         slope, stderr = slope * unit, stderr * unit
-        margin = special.stdtrit(freedom, 0.5 + self.confidence / 2) * stderr
+        # The quantile takes longer than the fit: it is found once for all cells of as many degrees.
+        degrees, cell = np.unique(freedom, return_inverse=True)
+        margin = special.stdtrit(degrees, 0.5 + self.confidence / 2)[cell] * stderr
         with np.errstate(divide="ignore", invalid="ignore"):
             p_value = 2 * special.stdtr(freedom, -np.abs(slope) / stderr)
         return np.stack([slope, level, stderr, slope - margin, slope + margin, p_value, rho, n_eff, count])
+
+
+def _masked(values: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Set what is missing to 0, in place."""
+    if mask is not None:
+        values[~mask] = 0.0
+    return values
 
 
 def _describe(

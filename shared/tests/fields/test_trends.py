@@ -10,7 +10,7 @@ from statsmodels.regression.linear_model import yule_walker
 
 from isopleth.errors import ConfigError, DataError
 from isopleth.fields.times import decimal_years
-from isopleth.fields.trend import trend
+from isopleth.fields.trends import trend
 
 MONTHS = np.arange("1993-01", "2005-01", dtype="datetime64[M]").astype("datetime64[ns]")
 YEARS = np.arange(1993, 2020)
@@ -106,7 +106,7 @@ def test_gls_equals_statsmodels(gaps, iterations, correct_bias):
 
 
 def test_gls_is_close_to_cochrane_orcutt():
-    """statsmodels' GLSAR drops the first value: of 840 at rho 0.5, it is worth three others at the line's far end."""
+    """statsmodels' GLSAR drops the first value, which at rho 0.5 is worth three others at the line's end."""
     times = np.arange("1950-01", "2020-01", dtype="datetime64[M]").astype("datetime64[ns]")
     da = field(times, level=0)
     ours = trend(da, method="gls-ar1", correct_bias=False, harmonics=1)
@@ -172,9 +172,9 @@ def test_chunks_do_not_matter(method):
 
 
 def test_blocks_of_cells_do_not_matter(monkeypatch):
-    da = field(gaps=0.2)
+    da = xr.concat([field(gaps=0.2, seed=seed) for seed in range(4)], "lon")  # 48 cells: three blocks of 16
     whole = trend(da, method="gls-ar1")
-    monkeypatch.setattr("isopleth.fields.trend._BLOCK", 5)
+    monkeypatch.setattr("isopleth.fields.trends._BLOCK_BYTES", 1)
     xr.testing.assert_allclose(trend(da, method="gls-ar1"), whole, rtol=1e-10)
 
 
@@ -265,6 +265,12 @@ def test_affine_equivariance(seed, factor, tilt, method):
 def test_input_that_has_no_trend(spoil, message):
     with pytest.raises(DataError, match=message):
         trend(spoil(field()))
+
+
+def test_annual_means_have_no_annual_cycle():
+    da = xr.DataArray(np.zeros(27), dims="time", coords={"time": YEARS})
+    with pytest.raises(DataError, match="resolve 1 harmonics"):
+        trend(da, harmonics=1)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ def audit(
     ConfigError
         If a distance is asked for without the coordinates to measure it by.
     DataError
-        If a fold overlaps itself, is empty on a side, or is closer than asked; names the fold and both values.
+        If a fold overlaps itself, is empty on a side, or is closer than asked; it names the fold and both
+        values.
     """
     meter = _Meter(lat, lon, times, groups, samples, min_km, min_gap)
     audits = tuple(meter.measure(number, fold) for number, fold in enumerate(folds))
@@ -172,7 +173,7 @@ class _Meter:
         if self.vectors is None:
             return None
         tree = spatial.cKDTree(self.vectors[fold.train])
-        return arc_km(tree.query(self.vectors[fold.test])[0])
+        return arc_km(np.asarray(tree.query(self.vectors[fold.test])[0]))
 
     def _gap(self, fold: Fold, where: str) -> float | None:
         if self.axis is None:
