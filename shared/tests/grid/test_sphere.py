@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isopleth.grid import (
@@ -50,6 +50,7 @@ def test_distances_of_closed_form(points, expected):
     assert float(great_circle_km(*points)) == pytest.approx(expected, rel=1e-15, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(latitudes, longitudes, latitudes, longitudes)
 def test_distance_is_the_angle_between_vectors(lat1, lon1, lat2, lon2):
     distance = float(great_circle_km(lat1, lon1, lat2, lon2))
@@ -174,6 +175,7 @@ def test_bearings_of_closed_form(points, bearing):
     assert float(initial_bearing(*points)) == pytest.approx(bearing, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.floats(-89, 89), longitudes, st.floats(0, 359.9), st.floats(1, 19_000))
 def test_bearing_and_distance_undo_a_destination(lat, lon, bearing, distance):
     lat2, lon2 = destination(lat, lon, bearing, distance)
@@ -211,6 +213,7 @@ def test_a_destination_in_float32_is_within_five_metres():
     assert great_circle_km(*(x.astype(float) for x in rough), *exact).max() < 0.005
 
 
+@settings(deadline=None)
 @given(longitudes, longitudes)
 def test_longitude_differences_are_the_short_way_and_half_open(a, b):
     difference = float(longitude_difference(a, b))
@@ -232,6 +235,7 @@ def test_a_small_longitude_difference_is_exact_in_float32():
     assert longitude_difference(a, b) == a
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.sampled_from([0.0, -180.0, 30.0]))
 def test_wrapped_longitudes_lie_in_the_interval_and_differ_by_turns(lon, start):
     wrapped = float(wrap_longitude(lon, start))

@@ -36,8 +36,8 @@ def global_grids(draw):
     return Grid(lat, lon % 360 if draw(st.booleans()) else grid.lon)
 
 
+@settings(max_examples=200, deadline=None)
 @given(data=st.data(), grid=global_grids(), lat=st.floats(-90, 90), lon=st.floats(-360, 720))
-@settings(max_examples=200)
 def test_windows_equal_a_naive_walk(data, grid, lat, lon):
     height, width = data.draw(st.integers(1, grid.shape[0])), data.draw(st.integers(1, grid.shape[1]))
     field = np.arange(1.0, 1 + np.prod(grid.shape)).reshape(grid.shape)
@@ -53,6 +53,7 @@ def test_windows_equal_a_naive_walk(data, grid, lat, lon):
     np.testing.assert_array_equal(cut_window(field, grid, lat, lon, height, width), np.abs(expected))
 
 
+@settings(deadline=None)
 @given(grid=global_grids(), lat=st.floats(-90, 90), lon=st.floats(-360, 720))
 def test_the_centre_is_the_nearest_row_and_column(grid, lat, lon):
     index = window_index(grid, lat, lon, 1, 1)

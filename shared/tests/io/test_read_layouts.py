@@ -1,5 +1,7 @@
 """Every layout of formats-and-traps.md, read back to the truth it was written from."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -59,6 +61,16 @@ def test_same_values_under_dask(written):
     lazy, chunked = open_fields(written.path), open_fields(written.path, chunks={})
     assert all(array.chunks is not None for array in chunked.data_vars.values())
     xr.testing.assert_identical(chunked.compute(), lazy.compute())
+
+
+def test_same_values_through_h5netcdf(written, monkeypatch):
+    """A base install has h5netcdf with h5py; netCDF4 is taken where it happens to be installed."""
+    if importlib.util.find_spec("h5py") is None:
+        pytest.skip("h5netcdf needs h5py to read")
+    expected = open_fields(written.path).load()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "netCDF4" else find(name))
+    xr.testing.assert_equal(open_fields(written.path).load(), expected)
 
 
 def test_opening_what_was_opened_changes_nothing(written):

@@ -47,7 +47,7 @@ def test_every_run_is_there_and_its_link_leads_to_a_file(evaluation, tmp_path):
 def test_claims_come_before_scores(evaluation, tmp_path):
     make_run(tmp_path / "a", evaluation)
     _, text = read_index(tmp_path)
-    assert text.index("It beats persistence") < text.index("Scores: better than the best baseline in 1 of 1")
+    assert text.index("It beats persistence") < text.index("Scores: ahead of the best baseline in 1 of 2")
 
 
 def test_a_broken_record_is_shown_and_hides_no_other(evaluation, tmp_path):

@@ -146,7 +146,7 @@ def test_long_tables_fold_by_variable(report, evaluation):
     folds = page.all("details")
     assert len(folds) == 4
     assert ["open" in fold for fold in folds] == [True, False, False, False]
-    assert page.text.count("better than the best baseline in 16 of 16") == 4
+    assert page.text.count("ahead of the best baseline in 16 of 16, by more than its own interval in 16") == 4
     assert len(page.all("tr")) == 64 + 4
 
 

@@ -4,6 +4,8 @@
 Lightning takes seconds, so one process imports them and forks a fresh child for each training asked for.
 """
 
+# ruff: noqa: NPY002, T201 - it draws from the global generator on purpose, and answers on stdout
+
 from __future__ import annotations
 
 import argparse
@@ -44,7 +46,11 @@ class Noisy(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         noise = torch.randn(5) + float(np.random.standard_normal()) + random.gauss(0, 1)
-        return {"x": self.x[index] + 0.1 * self.noise * noise, "y": self.y[index], "index": torch.tensor(index)}
+        return {
+            "x": self.x[index] + 0.1 * self.noise * noise,
+            "y": self.y[index],
+            "index": torch.tensor(index),
+        }
 
 
 class Net(L.LightningModule):
@@ -53,7 +59,11 @@ class Net(L.LightningModule):
     def __init__(self, *, dropout: float = 0.2, total_steps: int = 30, nan_at: int | None = None) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(5, 16), nn.BatchNorm1d(16) if dropout else nn.LayerNorm(16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 2)
+            nn.Linear(5, 16),
+            nn.BatchNorm1d(16) if dropout else nn.LayerNorm(16),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(16, 2),
         )
         self.total_steps = total_steps
         self.nan_at = nan_at

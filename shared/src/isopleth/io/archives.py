@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from isopleth.errors import DataError
 from isopleth.io.sources import scratch_folder
 
-# A member that is NetCDF 4 is compressed inside; a classic file of zeros shrinks a thousandfold, a bomb further.
+# A member that is NetCDF 4 is compressed inside; a classic file of zeros shrinks a thousandfold, a bomb
+# further.
 LARGEST_RATIO = 200
 LARGEST_FREE_BYTES = 256 * 2**20
 LARGEST_COUNT = 10_000
@@ -20,8 +22,8 @@ _SUFFIXES = {".nc", ".nc4", ".cdf", ".grib", ".grib2", ".grb", ".grb2"}
 def unpack(path: Path) -> list[Path]:
     """Unpack the data files of a zip into this process's scratch folder, once, and list them in order.
 
-    Members are written under their position, never under their own path; names that point outside are refused, and
-    so are archives that would grow beyond 256 MiB and two hundredfold.
+    Members are written under their position, never under their own path; names that point outside are
+    refused, and so are archives that would grow beyond 256 MiB and two hundredfold.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def _unpack(path: Path, _modified: int, size: int) -> tuple[Path, ...]:
             folder = scratch_folder() / f"zip-{abs(hash((path, _modified, size))):x}"
             folder.mkdir(exist_ok=True)
             return tuple(_extract(archive, member, folder, n) for n, member in enumerate(members))
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise DataError(
             f"zip archive must be whole and unencrypted, got {type(error).__name__}: {error}",
             where=path,

@@ -101,11 +101,16 @@ def working_folder(target: Path, *, token: str | None = None, keep: bool = False
     Raises
     ------
     DataError
-        If another process holds the folder of that token.
+        If another process holds the folder of that token, or no folder can be made.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target, spare=token)
-    folder, lock = _claim(target, token)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target, spare=token)
+        folder, lock = _claim(target, token)
+    except OSError as error:
+        raise DataError(
+            f"an output must lie in a folder that can be written, got {error.strerror}", where=target.parent
+        ) from error
     try:
         yield folder
     except BaseException:

@@ -84,7 +84,11 @@ def find_role(name: str, variable: xr.Variable) -> str | None:
 
 def is_time(variable: xr.Variable) -> bool:
     """Whether values are times or spans of time, encoded or not."""
-    return " since " in str(variable.attrs.get("units", "")) or variable.dtype.kind in "mM" or _has_dates(variable)
+    return (
+        " since " in str(variable.attrs.get("units", ""))
+        or variable.dtype.kind in "mM"
+        or _has_dates(variable)
+    )
 
 
 def is_bounds(name: str) -> bool:
@@ -106,7 +110,9 @@ def find_roles(raw: xr.Dataset) -> dict[str, str]:
     ``time_counter`` without units).
     """
     bounds = bounds_of(raw)
-    found = {str(n): find_role(str(n), v) for n, v in raw.variables.items() if v.ndim <= 1 and str(n) not in bounds}
+    found = {
+        str(n): find_role(str(n), v) for n, v in raw.variables.items() if v.ndim <= 1 and str(n) not in bounds
+    }
     roles: dict[str, str] = {}
     taken: set[str] = set()
     for name in sorted(found, key=lambda n: _rank(raw, n, found[n])):
@@ -120,7 +126,12 @@ def find_roles(raw: xr.Dataset) -> dict[str, str]:
 
 def bounds_of(raw: xr.Dataset) -> frozenset[str]:
     """Name the variables that other variables call their bounds, and those that look so."""
-    named = {str(v.attrs[key]) for v in raw.variables.values() for key in ("bounds", "climatology") if key in v.attrs}
+    named = {
+        str(v.attrs[key])
+        for v in raw.variables.values()
+        for key in ("bounds", "climatology")
+        if key in v.attrs
+    }
     return frozenset(named) | {str(name) for name in raw.variables if is_bounds(str(name))}
 
 
@@ -133,6 +144,7 @@ def find_horizontal(raw: xr.Dataset, wanted: Iterable[str]) -> Horizontal:
         If there is none, or if the variables lie on several.
     """
     grids = _pair_up(raw)
+    _refuse_tracks(raw, grids)
     if not grids:
         raise DataError(
             f"fields must lie on latitude and longitude, got dimensions {_list(map(str, raw.dims))}",
@@ -150,7 +162,9 @@ def find_horizontal(raw: xr.Dataset, wanted: Iterable[str]) -> Horizontal:
         )
     if len(chosen) > 1:
         parts = "; ".join(f"{_list(names)} on {g.lat}/{g.lon}" for g, names in chosen.items())
-        raise DataError(f"variables opened together must share one grid, got {parts}", hint="open them one by one")
+        raise DataError(
+            f"variables opened together must share one grid, got {parts}", hint="open them one by one"
+        )
     return next(iter(chosen))
 
 
@@ -205,6 +219,22 @@ def _pair_up(raw: xr.Dataset) -> list[Horizontal]:
     found_pairs = [pair for pair in pairs if pair is not None]
     rotated = find_rotated(raw)
     return found_pairs or ([rotated] if rotated else [])
+
+
+def _refuse_tracks(raw: xr.Dataset, grids: list[Horizontal]) -> None:
+    """Refuse latitudes and longitudes in two dimensions of which one is time: they are tracks, or a swath."""
+    timed = {
+        dim
+        for name, v in raw.variables.items()
+        if is_time(v) and str(name) not in bounds_of(raw)
+        for dim in v.dims
+    }
+    for grid in grids:
+        if grid.kind == "curvilinear" and timed & set(grid.dims):
+            raise DataError(
+                f"fields must lie on a fixed grid, got {grid.lat!r} and {grid.lon!r} that change with time",
+                hint="tracks and swaths are not gridded fields",
+            )
 
 
 def _pair(raw: xr.Dataset, lat: str, lon: str) -> Horizontal | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 import warnings
 from typing import Any
 
@@ -11,15 +13,12 @@ import xarray as xr
 from isopleth.errors import DataError
 
 _MONTH_DAYS = (28, 31)
+_SECOND = 10**9
 _LEAD_UNITS = {
-    "day": "D",
-    "d": "D",
-    "hour": "h",
-    "h": "h",
-    "hr": "h",
-    "minute": "m",
-    "min": "m",
-    "second": "s",
+    **dict.fromkeys(("day", "d"), 86400 * _SECOND),
+    **dict.fromkeys(("hour", "hr", "h"), 3600 * _SECOND),
+    **dict.fromkeys(("minute", "min"), 60 * _SECOND),
+    **dict.fromkeys(("second", "sec", ""), _SECOND),
 }
 
 
@@ -44,7 +43,9 @@ def decode_time(raw: xr.Variable, name: str) -> xr.Variable:
         with warnings.catch_warnings():
             # Ancient reference dates are ambiguous and fall back to cftime: both are wanted here.
             warnings.simplefilter("ignore", xr.SerializationWarning)
-            decoded = xr.decode_cf(xr.Dataset({"t": raw}), decode_times=coder, decode_timedelta=False)["t"].variable
+            decoded = xr.decode_cf(xr.Dataset({"t": raw}), decode_times=coder, decode_timedelta=False)[
+                "t"
+            ].variable
             values = decoded.load()
     except Exception as error:  # cftime, pandas and xarray each raise their own
         raise DataError(
@@ -67,11 +68,14 @@ def decode_lead(raw: xr.Variable, name: str) -> xr.Variable:
         return raw.astype("timedelta64[ns]")
     units = str(raw.attrs.get("units", "hours"))
     try:
-        step = np.timedelta64(1, _LEAD_UNITS[units.lower().rstrip("s")])
+        nanoseconds = _LEAD_UNITS[units.lower().rstrip("s")]
     except KeyError:
-        raise DataError(f"lead time {name!r} must be in days, hours, minutes or seconds, got {units!r}") from None
-    nanoseconds = np.asarray(raw.values, dtype=np.float64) * (step / np.timedelta64(1, "ns"))
-    values = np.round(nanoseconds).astype("int64").astype("timedelta64[ns]")
+        raise DataError(
+            f"lead time {name!r} must be in days, hours, minutes or seconds, got {units!r}"
+        ) from None
+    values = (
+        np.round(np.asarray(raw.values, np.float64) * nanoseconds).astype("int64").astype("timedelta64[ns]")
+    )
     return xr.Variable(raw.dims, values, {"standard_name": "forecast_period"})
 
 
@@ -87,8 +91,9 @@ def centre_stamps(
 ) -> tuple[xr.Variable, str | None]:
     """Move stamps at the end of their interval to its middle.
 
-    CESM stamps the mean of January with 1 February 00:00. With bounds the middle is theirs. Without, the stamps of
-    a model known to do so are moved if they are monthly and all stand at 00:00 on the 1st.
+    CESM stamps the mean of January with 1 February 00:00. With bounds the middle is theirs; intervals shorter
+    than a month are left alone unless the model is known to stamp so, for an hourly sum belongs to its end.
+    Without bounds, such a model's stamps are moved if they are monthly and all stand at 00:00 on the 1st.
 
     Parameters
     ----------
@@ -106,8 +111,11 @@ def centre_stamps(
     """
     if bounds is not None and bounds.shape == (time.size, 2):
         starts, ends = bounds.values[:, 0], bounds.values[:, 1]
-        if time.ndim == 1 and (ends == time.values).all() and (starts < ends).all():
-            return time.copy(data=starts + (ends - starts) / 2), "moved time stamps to the middle of their bounds"
+        at_end = time.ndim == 1 and bool((ends == time.values).all() and (starts < ends).all())
+        if at_end and (stamped_at_end or _are_months(ends - starts)):
+            return time.copy(
+                data=starts + (ends - starts) / 2
+            ), "moved time stamps to the middle of their bounds"
         return time, None
     if stamped_at_end and time.ndim == 1 and _is_monthly_on_first(time.values):
         ends = time.values
@@ -142,7 +150,7 @@ def check_times(time: xr.Variable, *, where: str) -> None:
     )
 
 
-def convert_calendar(fields: xr.Dataset, calendar: str, *, align_on: str | None = None) -> xr.Dataset:
+def convert_calendar(fields: xr.Dataset, calendar: Any, *, align_on: Any = None) -> xr.Dataset:
     """Move fields to another calendar, dropping days that it does not have and adding none.
 
     Parameters
@@ -152,8 +160,8 @@ def convert_calendar(fields: xr.Dataset, calendar: str, *, align_on: str | None 
     calendar : str
         "standard", "noleap", "360_day", ...
     align_on : str, optional
-        How a 360-day year is spread: see `xarray.Dataset.convert_calendar`; "date" if neither calendar is 360_day,
-        "year" otherwise.
+        How a 360-day year is spread: see `xarray.Dataset.convert_calendar`; "date" if neither calendar is
+        360_day, "year" otherwise.
     """
     here = calendar_of(fields["time"].variable)
     if align_on is None:
@@ -189,9 +197,14 @@ def _is_monthly_on_first(values: np.ndarray) -> bool:
     if values.size < 2:
         return False
     stamps = [_as_datetime(value) for value in values]
-    days = [(after - before).days for before, after in zip(stamps, stamps[1:], strict=False)]
+    days = [(after - before).days for before, after in itertools.pairwise(stamps)]
     on_first = all((s.day, s.hour, s.minute, s.second) == (1, 0, 0, 0) for s in stamps)
     return on_first and all(_MONTH_DAYS[0] <= day <= _MONTH_DAYS[1] for day in days)
+
+
+def _are_months(spans: np.ndarray) -> bool:
+    day = np.timedelta64(1, "D") if spans.dtype.kind == "m" else dt.timedelta(days=1)
+    return all(_MONTH_DAYS[0] <= span / day for span in spans)
 
 
 def _as_datetime(value: Any) -> Any:

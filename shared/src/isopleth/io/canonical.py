@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
 
 from isopleth.errors import DataError
-from isopleth.io.axes import (
-    Horizontal,
-    bounds_of,
-    find_horizontal,
-    find_role,
-    find_roles,
-    is_time,
-    order_dims,
-)
+from isopleth.io.axes import Horizontal, find_horizontal, find_roles, is_time, order_dims
 from isopleth.io.calendars import centre_stamps, check_times, decode_lead, decode_time
+from isopleth.io.choice import changes, choose, conversion_of, describe, keep_on_grid
 from isopleth.io.decode import describe_attrs, plan_decoding
 from isopleth.io.horizontal import place_fields
 from isopleth.io.lazy import decode, fill
-from isopleth.io.lexicon import Reading, read_name
-from isopleth.io.units import Conversion, convert, find_conversion
+from isopleth.io.lexicon import Reading
+from isopleth.io.units import convert
 
 _CESM_MARKS = ("cesm", "ccsm", "pop2", "parallel ocean program")
 _VERTICAL_UNITS = {"level": "hPa", "depth": "m", "height": "m"}
@@ -31,13 +24,17 @@ _VERTICAL_UNITS = {"level": "hPa", "depth": "m", "height": "m"}
 
 @dataclass(frozen=True)
 class Understood:
-    """A canonical Dataset, and how it came about."""
+    """A canonical Dataset, and how it came about.
 
-    fields: xr.Dataset
-    readings: tuple[Reading, ...]
-    notes: tuple[str, ...]
+    ``offers`` names what the file has; ``fields`` is empty where nothing of it was wanted.
+    """
+
+    fields: xr.Dataset = field(default_factory=xr.Dataset)
+    readings: tuple[Reading, ...] = ()
+    notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     dims: Mapping[str, str] = field(default_factory=dict)
+    offers: tuple[str, ...] = ()
 
 
 def understand(raw: xr.Dataset, *, where: str, variables: Sequence[str] | None = None) -> Understood:
@@ -50,7 +47,7 @@ def understand(raw: xr.Dataset, *, where: str, variables: Sequence[str] | None =
     where : str
         The file's name, for errors.
     variables : sequence of str, optional
-        Canonical or own names of the variables wanted; all fields otherwise.
+        Canonical or own names of the variables wanted; all fields otherwise. A file need not have them all.
 
     Raises
     ------
@@ -68,16 +65,19 @@ def understand(raw: xr.Dataset, *, where: str, variables: Sequence[str] | None =
 def _understand(raw: xr.Dataset, where: str, variables: Sequence[str] | None) -> Understood:
     raw = raw.drop_indexes(list(raw.xindexes))
     roles = find_roles(raw)
-    candidates = _find_fields(raw, roles)
-    readings = _choose(raw, candidates, variables)
-    grid = find_horizontal(raw, [reading.source_name for reading in readings])
-    readings = [r for r in readings if set(grid.dims) <= set(raw[r.source_name].dims)]
-    _refuse_clashes(readings)
-    notes = [_describe(reading) for reading in readings if _changes(reading)]
+    choice = choose(raw, roles, variables)
+    if variables is not None and not choice.readings:
+        return Understood(offers=choice.offers)
+    grid = find_horizontal(raw, [reading.source_name for reading in choice.readings])
+    readings = keep_on_grid(raw, choice.readings, grid, wanted=variables is not None)
+    notes = [describe(reading) for reading in readings if changes(reading)]
     decoded, filled = _decode_fields(raw, readings, roles, where)
     fields, placing = place_fields(decoded, raw, grid)
     fields, timing = _attach_axes(fields, raw, roles, where)
     fields = fields.transpose(*order_dims(fields))
+    _rename_chunks(
+        fields, {str(raw[name].dims[0]): role for role, name in roles.items() if raw[name].ndim}, grid
+    )
     known = {r.source_name for r in readings} | {grid.lat, grid.lon, *grid.dims} | set(roles.values())
     left_out = _left_out(raw, known | set(map(str, fields.coords)), variables)
     return Understood(
@@ -85,69 +85,9 @@ def _understand(raw: xr.Dataset, where: str, variables: Sequence[str] | None) ->
         readings=tuple(readings),
         notes=(*notes, *filled, *placing, *timing),
         left_out=left_out,
-        dims={role: str(name) for role, name in _named_dims(raw, roles, grid).items()},
+        offers=choice.offers,
+        dims={role: str(name) for role, name in _named_dims(roles, grid).items()},
     )
-
-
-def _find_fields(raw: xr.Dataset, roles: Mapping[str, str]) -> list[str]:
-    """Name the variables that may be fields: numbers in two dimensions or more that are no coordinate."""
-    bounds = bounds_of(raw)
-    return [
-        str(name)
-        for name, variable in raw.variables.items()
-        if variable.ndim >= 2
-        and variable.dtype.kind in "iuf"
-        and str(name) not in bounds
-        and str(name) not in roles.values()
-        and find_role(str(name), variable) not in {"lat", "lon"}
-        and not is_time(variable)
-    ]
-
-
-def _choose(raw: xr.Dataset, candidates: Iterable[str], wanted: Sequence[str] | None) -> list[Reading]:
-    """Read the names, of all candidates or of those wanted; a wanted name is the canonical or the file's own."""
-    if isinstance(wanted, str):
-        wanted = [wanted]
-    readings, problems = {}, {}
-    for name in candidates:
-        try:
-            readings[name] = read_name(name, raw[name].attrs, height_m=_height_of(raw, name))
-        except DataError as error:
-            problems[name] = error
-    if wanted is None:
-        if problems:
-            raise next(iter(problems.values()))
-        return list(readings.values())
-    chosen: dict[str, Reading] = {}
-    for name in wanted:
-        if name in problems:
-            raise problems[name]
-        matches = [r for r in readings.values() if name in {r.name, r.source_name}]
-        chosen |= {reading.source_name: reading for reading in matches}
-        if not matches:
-            have = sorted({r.name for r in readings.values()} | set(problems))
-            raise DataError(f"variable must be one of {', '.join(have) or 'none at all'}, got {name!r}")
-    return list(chosen.values())
-
-
-def _height_of(raw: xr.Dataset, name: str) -> float | None:
-    """Read the height above ground that a scalar coordinate states."""
-    stated = str(raw[name].attrs.get("coordinates", raw[name].encoding.get("coordinates", ""))).split()
-    for other in (*stated, "height", "heightAboveGround"):
-        if other in raw.variables and raw[other].size == 1 and find_role(other, raw.variables[other]) == "height":
-            return float(np.ravel(raw[other].values)[0])
-    return None
-
-
-def _refuse_clashes(readings: Sequence[Reading]) -> None:
-    seen: dict[str, str] = {}
-    for reading in readings:
-        other = seen.setdefault(reading.name, reading.source_name)
-        if other != reading.source_name:
-            raise DataError(
-                f"one variable must be {reading.name!r}, got {other!r} and {reading.source_name!r}",
-                hint=f"ask for one of them: variables=[{other!r}]",
-            )
 
 
 def _decode_fields(
@@ -156,7 +96,7 @@ def _decode_fields(
     decoded, notes = {}, []
     for reading in readings:
         stored = raw.variables[reading.source_name]
-        conversion = _conversion_of(reading)
+        conversion = conversion_of(reading)
         plan = plan_decoding(stored, reading.quantity, conversion)
         variable = decode(stored, plan, where=f"{where}, variable {reading.source_name!r}")
         variable, merged = _merge_expver(variable, raw, roles.get("expver"))
@@ -166,12 +106,6 @@ def _decode_fields(
         variable.encoding = {k: v for k, v in stored.encoding.items() if k == "preferred_chunks"}
         decoded[reading.name] = variable
     return xr.Dataset(decoded), notes
-
-
-def _conversion_of(reading: Reading) -> Conversion:
-    if reading.quantity is None or reading.source_units is None:
-        return Conversion(1.0, 0.0)
-    return find_conversion(reading.source_units, reading.units)
 
 
 def _field_attrs(reading: Reading, stored: xr.Variable) -> dict[str, str]:
@@ -190,12 +124,14 @@ def _field_attrs(reading: Reading, stored: xr.Variable) -> dict[str, str]:
 
 
 def _merge_expver(variable: xr.Variable, raw: xr.Dataset, name: str | None) -> tuple[xr.Variable, bool]:
-    """Fill the months that ERA5 has not finished with the preliminary ones, lowest experiment version first."""
+    """Fill the months that ERA5 has not finished with the preliminary ones: lowest version first."""
     if name is None or name not in variable.dims:
         return variable, False
     versions = [int(x) for x in np.ravel(raw[name].values)]
     if variable.dtype.kind != "f":
-        raise DataError(f"variable with an {name} dimension must mark missing values, got dtype {variable.dtype}")
+        raise DataError(
+            f"variable with an {name} dimension must mark missing values, got dtype {variable.dtype}"
+        )
     return fill([variable[{name: int(i)}] for i in np.argsort(versions)]), True
 
 
@@ -225,7 +161,11 @@ def _read_axis(role: str, stored: xr.Variable, raw: xr.Dataset, where: str) -> t
         return _read_time(stored, raw, where)
     if role == "lead":
         return decode_lead(stored, name), None
-    attrs = {k: v for k, v in describe_attrs(stored.attrs).items() if k in {"standard_name", "long_name", "positive"}}
+    attrs = {
+        k: v
+        for k, v in describe_attrs(stored.attrs).items()
+        if k in {"standard_name", "long_name", "positive"}
+    }
     if role not in _VERTICAL_UNITS or stored.dtype.kind not in "iuf":
         return xr.Variable(stored.dims, stored.values, attrs), None
     target = _VERTICAL_UNITS[role]
@@ -233,7 +173,9 @@ def _read_axis(role: str, stored: xr.Variable, raw: xr.Dataset, where: str) -> t
     if not np.isfinite(values).all():
         raise DataError(f"coordinate {role!r} must be finite, got {values[~np.isfinite(values)][0]}")
     units = str(stored.attrs.get("units") or target)
-    return xr.Variable(stored.dims, np.round(convert(values, units, target), 9), {**attrs, "units": target}), None
+    return xr.Variable(
+        stored.dims, np.round(convert(values, units, target), 9), {**attrs, "units": target}
+    ), None
 
 
 def _read_time(stored: xr.Variable, raw: xr.Dataset, where: str) -> tuple[xr.Variable, str | None]:
@@ -252,7 +194,9 @@ def _read_time(stored: xr.Variable, raw: xr.Dataset, where: str) -> tuple[xr.Var
 
 
 def _is_cesm(raw: xr.Dataset) -> bool:
-    text = " ".join(str(raw.attrs.get(key, "")) for key in ("source", "title", "model", "institution")).lower()
+    text = " ".join(
+        str(raw.attrs.get(key, "")) for key in ("source", "title", "model", "institution")
+    ).lower()
     return any(mark in text for mark in _CESM_MARKS) or {"nlat", "nlon"} <= set(raw.dims)
 
 
@@ -294,25 +238,24 @@ def _attach_others(fields: xr.Dataset, raw: xr.Dataset, used: set[str]) -> xr.Da
     return fields
 
 
+def _rename_chunks(fields: xr.Dataset, renamed: dict[str, str], grid: Horizontal) -> None:
+    """Carry the stored chunks over to canonical dims, for ``chunks={}``."""
+    horizontal = ("lat", "lon") if grid.kind == "rectilinear" else ("y", "x")
+    renamed |= dict(zip(grid.dims, horizontal, strict=True))
+    for array in fields.data_vars.values():
+        stored = array.encoding.pop("preferred_chunks", None)
+        if stored:
+            array.encoding["preferred_chunks"] = {
+                renamed.get(dim, dim): length for dim, length in stored.items()
+            }
+
+
 def _left_out(raw: xr.Dataset, known: set[str], variables: Sequence[str] | None) -> tuple[str, ...]:
     if variables is not None:
         return ()
     return tuple(sorted(str(name) for name in raw.variables if str(name) not in known and raw[name].ndim))
 
 
-def _named_dims(raw: xr.Dataset, roles: Mapping[str, str], grid: Horizontal) -> dict[str, str]:
+def _named_dims(roles: Mapping[str, str], grid: Horizontal) -> dict[str, str]:
     named = {role: name for role, name in roles.items() if role != "expver"}
     return {**named, "lat": grid.lat, "lon": grid.lon}
-
-
-def _changes(reading: Reading) -> bool:
-    return reading.name != reading.source_name or reading.assumed_units or not _conversion_of(reading).is_identity
-
-
-def _describe(reading: Reading) -> str:
-    text = f"{reading.source_name} is {reading.name}"
-    if reading.assumed_units:
-        return f"{text} (units not stated, taken to be {reading.source_units})"
-    if not _conversion_of(reading).is_identity:
-        text += f" ({reading.source_units} to {reading.units})"
-    return text

@@ -1,4 +1,4 @@
-"""Several files, one Dataset: joined along time, lead, level or member, merged by variable, reading nothing."""
+"""Several files, one Dataset: joined along time, lead, level or member, merged by variable, unread."""
 
 from __future__ import annotations
 
@@ -55,7 +55,12 @@ def _check_grids(pieces: Sequence[Piece]) -> list[Piece]:
                     f"and {_span(there)} in {piece.places[0]}",
                     hint="open them one by one and regrid",
                 )
-        shared = {name: first.fields[name] for name in ("lat", "lon", "y", "x") if name in piece.fields.coords}
+        # Variables, not arrays: an array would bring its scalar coordinates along.
+        shared = {
+            name: first.fields[name].variable
+            for name in ("lat", "lon", "y", "x")
+            if name in piece.fields.coords
+        }
         snapped.append(Piece(piece.fields.assign_coords(shared), piece.places))
     return snapped
 
@@ -83,10 +88,11 @@ def _join_all(pieces: list[Piece], dim: str) -> list[Piece]:
 
 
 def _signature(fields: xr.Dataset, *, without: str) -> object:
-    axes = []
-    for dim in _JOINED:
-        if dim in fields.coords:
-            axes.append((dim, "joined" if dim == without else _fingerprint(fields[dim])))
+    axes = [
+        (dim, "joined" if dim == without else _fingerprint(fields[dim]))
+        for dim in _JOINED
+        if dim in fields.coords
+    ]
     return tuple(sorted(map(str, fields.data_vars))), tuple(axes)
 
 
@@ -107,7 +113,9 @@ def _join(group: Sequence[Piece], dim: str) -> Piece:
     _check_order(values, raised, dim)
     first = raised[0].fields
     variables = {
-        name: join([piece.fields[name].variable for piece in raised], dim) if dim in array.dims else array.variable
+        name: join([piece.fields[name].variable for piece in raised], dim)
+        if dim in array.dims
+        else array.variable
         for name, array in first.data_vars.items()
     }
     coords = {name: c.variable for name, c in first.coords.items() if name != dim and dim not in c.dims}
@@ -139,7 +147,9 @@ def _check_order(values: np.ndarray, pieces: Sequence[Piece], dim: str) -> None:
         return
     first = int(np.argmin(step))
     ends = np.cumsum([piece.fields.sizes[dim] for piece in pieces])
-    left, right = (pieces[int(np.searchsorted(ends, at, side="right"))].places[0] for at in (first, first + 1))
+    left, right = (
+        pieces[int(np.searchsorted(ends, at, side="right"))].places[0] for at in (first, first + 1)
+    )
     show = format_time if dim == "time" else str
     raise DataError(
         f"files opened together must not overlap in {dim}, got {show(values[first])} in {left} "
@@ -157,19 +167,25 @@ def _merge(pieces: Sequence[Piece]) -> xr.Dataset:
         for name, array in piece.fields.data_vars.items():
             if name in variables:
                 raise DataError(
-                    f"files opened together must fill a whole block, got {name!r} in parts of {first.places[0]} "
-                    f"and {piece.places[0]} that do not join",
+                    f"files opened together must fill a whole block, got {name!r} in parts of "
+                    f"{first.places[0]} and {piece.places[0]} that do not join",
                     hint="open variables with different levels or times one by one: variables=[...]",
                 )
             variables[name] = array.variable
         for name, coord in piece.fields.coords.items():
             _check_axis(str(name), coord, coords.get(name), first.places[0], piece.places[0])
             coords.setdefault(name, coord.variable)
-    return xr.Dataset(variables, coords=coords, attrs=first.fields.attrs)
+    shared = {
+        name: c for name, c in coords.items() if c.ndim or all(_agree(c, p.fields, name) for p in pieces)
+    }
+    return xr.Dataset(variables, coords=shared, attrs=first.fields.attrs)
 
 
 def _check_axis(name: str, coord: xr.DataArray, known: xr.Variable | None, left: str, right: str) -> None:
-    if known is None or name not in coord.dims or np.array_equal(known.values, coord.values):
+    """Refuse a second axis of one name; a scalar that is no axis, such as a height of 2 m, may differ."""
+    if known is None or (name not in coord.dims and name not in _JOINED):
+        return
+    if np.array_equal(known.values, coord.values):
         return
     raise DataError(
         f"variables opened together must share their {name} axis, got {known.size} values in {left} "

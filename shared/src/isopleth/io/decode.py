@@ -13,16 +13,19 @@ from isopleth.errors import DataError
 from isopleth.io.lexicon import Quantity
 from isopleth.io.units import Conversion
 
-# No quantity of the lexicon comes near this in any unit: a larger number is a fill value somebody forgot to declare.
+# No quantity of the lexicon comes near this in any unit: a larger number is a fill value somebody forgot to
+# declare.
 LARGEST_VALUE = 1e15
 # Fill values met in files that do not declare them. The small ones count only where the lexicon says that the
-# quantity cannot take such a value; the huge ones (NetCDF's own default among them) wherever floats are stored.
+# quantity cannot take such a value; the huge ones (NetCDF's own default among them) wherever floats are
+# stored.
 SMALL_FILLS = (-9999.0, -999.0, -1000.0, -99999.0, -32768.0, -32767.0)
 HUGE_FILLS = (1e20, 1e30, 1e35, 1e36, -1e34, 9.969209968386869e36, 1.8446744073709552e19)
-_ENCODING = frozenset(
-    "scale_factor add_offset _FillValue missing_value _Unsigned valid_range valid_min valid_max actual_range "
-    "coordinates grid_mapping bounds cell_measures ancillary_variables calendar units dtype".split()
-)
+_ENCODING = frozenset({
+    "_FillValue", "_Unsigned", "actual_range", "add_offset", "ancillary_variables", "bounds", "calendar",
+    "cell_measures", "coordinates", "dtype", "grid_mapping", "missing_value", "scale_factor", "units",
+    "valid_max", "valid_min", "valid_range",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +57,18 @@ class Decoding:
         return values
 
     def _find_missing(self, raw: np.ndarray) -> np.ndarray | None:
-        if self.dtype.kind != "f":
+        if self.dtype.kind != "f" or raw.size == 0:
             return None
-        with np.errstate(invalid="ignore"):
-            missing = np.abs(raw) > self.largest if np.isfinite(self.largest) else np.zeros(raw.shape, bool)
-            for value in self.missing:
-                missing |= raw == value
-        return missing if missing.any() else None
+        # Two passes over the values tell which of a dozen fill values can be among them: mostly none.
+        low, high = np.fmin.reduce(raw, axis=None), np.fmax.reduce(raw, axis=None)
+        present = self.missing[(self.missing >= low) & (self.missing <= high)]
+        too_large = bool(low < -self.largest or high > self.largest)
+        if not present.size and not too_large:
+            return None
+        missing = np.abs(raw) > self.largest if too_large else np.zeros(raw.shape, bool)
+        for value in present:
+            missing |= raw == value
+        return missing
 
 
 def plan_decoding(raw: xr.Variable, quantity: Quantity | None, conversion: Conversion) -> Decoding:
@@ -117,7 +125,7 @@ def _number(attrs: Mapping[str, Any], key: str, default: float) -> float:
 
 
 def _declared_fills(attrs: Mapping[str, Any], stored: np.dtype) -> np.ndarray:
-    """Collect ``_FillValue`` and ``missing_value`` as the stored type sees them: 1e20 in float32 is not 1e20."""
+    """Collect the declared fills as the stored type sees them: 1e20 in float32 is not 1e20."""
     fills = [x for key in ("_FillValue", "missing_value") for x in np.ravel(attrs.get(key, ()))]
     with np.errstate(over="ignore", invalid="ignore"):
         numbers = np.array([x for x in fills if isinstance(x, int | float | np.number)], dtype=np.float64)

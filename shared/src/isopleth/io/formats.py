@@ -13,6 +13,7 @@ import xarray as xr
 
 from isopleth.errors import DataError, IsoplethError, MissingDependencyError, require
 from isopleth.io.archives import unpack
+from isopleth.io.netcdf3 import check_length
 from isopleth.io.sources import fetch, is_url, is_zarr, open_filesystem, read_start
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -52,9 +53,8 @@ def recognise(place: str) -> str:
     DataError
         If it is empty, or something else under a data file's name.
     """
-    if is_url(place) or Path(place).is_dir():
-        if is_zarr(place):
-            return "zarr"
+    if (is_url(place) or Path(place).is_dir()) and is_zarr(place):
+        return "zarr"
     try:
         start = read_start(place)
     except OSError as error:
@@ -94,8 +94,8 @@ def open_raw(place: str) -> Iterator[RawFile]:
 def _open_netcdf3(place: str) -> Iterator[RawFile]:
     from xarray.backends import ScipyBackendEntrypoint
 
-    # scipy maps the file, and so notices at once if it is shorter than its header says.
     path = _local(place)
+    check_length(path)
     yield RawFile(place, "NetCDF 3", _open(path, ScipyBackendEntrypoint))
 
 
@@ -103,7 +103,9 @@ def _open_netcdf3_64bit(place: str) -> Iterator[RawFile]:
     require("netCDF4", install="netCDF4", purpose="read NetCDF 3 files of the 64-bit data kind (CDF-5)")
     from xarray.backends import NetCDF4BackendEntrypoint
 
-    yield RawFile(place, "NetCDF 3 (CDF-5)", _open(_local(place), NetCDF4BackendEntrypoint))
+    path = _local(place)
+    check_length(path)
+    yield RawFile(place, "NetCDF 3 (CDF-5)", _open(path, NetCDF4BackendEntrypoint))
 
 
 def _open_netcdf4(place: str) -> Iterator[RawFile]:
@@ -119,7 +121,9 @@ def _open_netcdf4(place: str) -> Iterator[RawFile]:
         yield RawFile(place, "NetCDF 4", _open(_local(place), H5netcdfBackendEntrypoint))
     else:
         raise MissingDependencyError(
-            "h5py or netCDF4 is needed to read NetCDF 4 files", where=place, hint="pip install 'h5netcdf[h5py]'"
+            "h5py or netCDF4 is needed to read NetCDF 4 files",
+            where=place,
+            hint="pip install 'h5netcdf[h5py]'",
         )
 
 
@@ -147,7 +151,7 @@ def _open_grib(place: str) -> Iterator[RawFile]:
         raise MissingDependencyError(
             f"the ecCodes library is needed to read GRIB files ({error})",
             where=place,
-            hint="pip install 'isopleth[grib]' eccodeslib",
+            hint="pip install 'isopleth[grib]'",
         ) from error
     path = str(_local(place))
     # No index beside the data: the folder may be read-only, or shared.

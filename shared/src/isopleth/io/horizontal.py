@@ -47,7 +47,9 @@ def read_degrees(raw: xr.Variable) -> np.ndarray:
     """Read a coordinate in float64 degrees, unpacked, its fill values NaN."""
     if raw.dtype.kind not in "iuf":
         raise DataError(f"a coordinate must be numbers, got dtype {raw.dtype}")
-    values = np.asarray(plan_decoding(raw, None, Conversion(1.0, 0.0)).apply(np.asarray(raw.values)), np.float64)
+    values = np.asarray(
+        plan_decoding(raw, None, Conversion(1.0, 0.0)).apply(np.asarray(raw.values)), np.float64
+    )
     if str(raw.attrs.get("units", "")).lower().startswith("rad"):
         return convert(values, "radian", "degree")
     return values
@@ -56,7 +58,7 @@ def read_degrees(raw: xr.Variable) -> np.ndarray:
 def unrotate(rlat: np.ndarray, rlon: np.ndarray, pole: xr.Variable) -> tuple[np.ndarray, np.ndarray]:
     """Compute latitude and longitude from those of a rotated pole (CF 1.11, appendix F).
 
-    With the rotated pole at latitude p and longitude m, and every angle measured from the meridian opposite m:
+    With the rotated pole at latitude p and longitude m:
 
         sin(lat) = cos(p) cos(rlat) cos(rlon) + sin(p) sin(rlat)
         lon - m - 180 = atan2(cos(rlat) sin(rlon), sin(p) cos(rlat) cos(rlon) - cos(p) sin(rlat))
@@ -130,9 +132,13 @@ def _check_lat(lat: np.ndarray, name: str) -> None:
 
 def _place_curvilinear(fields: xr.Dataset, raw: xr.Dataset, grid: Horizontal) -> tuple[xr.Dataset, list[str]]:
     lat, lon, notes = _read_curved(raw, grid)
-    missing = ~(np.isfinite(lat) & np.isfinite(lon) & (np.abs(lat) <= 90.0 + 1e-4) & (np.abs(lon) < _WIDEST_LON))
+    missing = ~(
+        np.isfinite(lat) & np.isfinite(lon) & (np.abs(lat) <= 90.0 + 1e-4) & (np.abs(lon) < _WIDEST_LON)
+    )
     if missing.all():
-        raise DataError(f"coordinates {grid.lat!r} and {grid.lon!r} must hold places, got only missing values")
+        raise DataError(
+            f"coordinates {grid.lat!r} and {grid.lon!r} must hold places, got only missing values"
+        )
     lat, lon = np.where(missing, np.nan, lat), np.where(missing, np.nan, np.asarray(wrap_longitude(lon)))
     if missing.any():
         notes.append(f"{int(missing.sum())} cells have no latitude and longitude")
@@ -155,8 +161,8 @@ def _read_curved(raw: xr.Dataset, grid: Horizontal) -> tuple[np.ndarray, np.ndar
             return lat, lon, []
         grid = rotated
     pole = next(v for v in raw.variables.values() if "grid_north_pole_latitude" in v.attrs)
-    axes = (read_degrees(raw.variables[name]) for name in (grid.lat, grid.lon))
-    return *unrotate(*axes, pole), ["computed latitude and longitude from the rotated pole"]
+    rlat, rlon = (read_degrees(raw.variables[name]) for name in (grid.lat, grid.lon))
+    return *unrotate(rlat, rlon, pole), ["computed latitude and longitude from the rotated pole"]
 
 
 def _rename(fields: xr.Dataset, old: tuple[str, str], new: tuple[str, str]) -> xr.Dataset:

@@ -93,7 +93,12 @@ class Inspection:
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.files} file{'s' * (self.files != 1)}, {', '.join(self.formats)}"]
         lines += ["", "dims    " + ", ".join(f"{dim} {size}" for dim, size in self.dims.items())]
-        lines += [f"grid    {_sentence(self.grid)}", f"time    {_sentence(self.time) or 'none'}", "", *self._table()]
+        lines += [
+            f"grid    {_sentence(self.grid)}",
+            f"time    {_sentence(self.time) or 'none'}",
+            "",
+            *self._table(),
+        ]
         for title, items in (
             ("done", self.done),
             ("left out", self.left_out),
@@ -111,7 +116,9 @@ class Inspection:
             for v in self.variables
         ]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
 
 
 def inspect_source(source: Source) -> Inspection:
@@ -135,7 +142,7 @@ def inspect_source(source: Source) -> Inspection:
     grid, time = describe_grid(fields), describe_time(fields)
     return Inspection(
         source=_name(source),
-        files=len(opened.files),
+        files=len({file.place for file in opened.files}),
         formats=tuple(dict.fromkeys(f.format for f in opened.files)),
         dims={str(dim): int(size) for dim, size in fields.sizes.items()},
         axes=dict(opened.understood[0].dims),
@@ -157,7 +164,12 @@ def describe_grid(fields: xr.Dataset) -> dict[str, Any]:
         "lon": (float(np.nanmin(lon)), float(np.nanmax(lon))),
     }
     if lat.ndim == 2:
-        return {"kind": "curvilinear", "shape": tuple(lat.shape), **extent, "cells_without_place": int(np.isnan(lat).sum())}
+        return {
+            "kind": "curvilinear",
+            "shape": tuple(lat.shape),
+            **extent,
+            "cells_without_place": int(np.isnan(lat).sum()),
+        }
     steps = {name: np.diff(values) for name, values in (("lat", lat), ("lon", lon)) if values.size > 1}
     resolution = {name: float(np.median(step)) for name, step in steps.items()}
     regular = all(np.ptp(step) < _REGULAR for step in steps.values())
@@ -249,7 +261,9 @@ def _find_problems(fields: xr.Dataset, understood: Sequence[Understood]) -> list
 def _sample(array: xr.DataArray) -> np.ndarray:
     """Read a strided piece of the middle of the first axes."""
     leading = {dim: array.sizes[dim] // 2 for dim in array.dims[:-2]}
-    strides = {dim: slice(None, None, max(1, -(-array.sizes[dim] // _SAMPLE_CELLS))) for dim in array.dims[-2:]}
+    strides = {
+        dim: slice(None, None, max(1, -(-array.sizes[dim] // _SAMPLE_CELLS))) for dim in array.dims[-2:]
+    }
     return np.asarray(array.isel({**leading, **strides}).values)
 
 
@@ -267,10 +281,8 @@ def _judge_sample(name: str, sample: np.ndarray) -> list[str]:
     least, most = _USUAL.get(name, (quantity.low, quantity.high))
     if least <= low and high <= most:
         return []
-    return [
-        f"{name}: values from {low:g} to {high:g} {quantity.units} are unusual (expected {least:g} to {most:g}): "
-        "anomalies, or a wrong units attribute?"
-    ]
+    found, usual = f"from {low:g} to {high:g} {quantity.units}", f"{least:g} to {most:g}"
+    return [f"{name}: values {found} are unusual (expected {usual}): anomalies, or a wrong units attribute?"]
 
 
 def _give_advice(variables: Sequence[Variable], fields: xr.Dataset, time: Mapping[str, Any]) -> list[str]:
@@ -284,7 +296,7 @@ def _give_advice(variables: Sequence[Variable], fields: xr.Dataset, time: Mappin
     advice += [_advise_chunks(v) for v in variables if v.chunks is not None and _is_large(v)]
     if time.get("calendar", "standard") not in {"standard", "proleptic_gregorian", "gregorian"}:
         advice.append(
-            f"calendar {time['calendar']}: isopleth.io.convert_calendar(fields, 'standard') before comparing with observations"
+            f"calendar {time['calendar']}: isopleth.io.convert_calendar brings it to the observations'"
         )
     if fields["lat"].ndim == 2:
         advice.append("curvilinear grid: isopleth.io.regrid brings it to latitude and longitude")
@@ -330,7 +342,11 @@ def _brief(value: Any) -> str:
 def _name(source: Source) -> str:
     if isinstance(source, xr.Dataset):
         return "a Dataset in memory"
-    return str(source) if isinstance(source, str) or not isinstance(source, Sequence) else f"{len(source)} sources"
+    return (
+        str(source)
+        if isinstance(source, str) or not isinstance(source, Sequence)
+        else f"{len(source)} sources"
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+
 from isopleth.errors import DataError
 from isopleth.io.provenance import Provenance, plain
 
@@ -35,11 +36,26 @@ def prepare_for_disk(ds: xr.Dataset, dtype: str | None) -> xr.Dataset:
     """Return the dataset with floats of one kind, and without what its source file had as encoding."""
     prepared = ds.copy(deep=False)
     for name, array in ds.variables.items():
-        if name in ds.data_vars and array.dtype.kind == "f" and dtype is not None:
-            prepared[name] = ds[name].astype(dtype)
+        if name in ds.data_vars:
+            prepared[name] = _cast(_stream(ds[name]), dtype)
+        if array.dtype.kind == "U":
+            # Text of fixed width has no zarr 3 specification; text of any width has.
+            prepared[name] = prepared[name].astype(object)
         keep = {"units", "calendar"} if array.dtype.kind in "mMO" else set()
         prepared[name].encoding = {key: value for key, value in array.encoding.items() if key in keep}
     return prepared
+
+
+def _stream(array: xr.DataArray) -> xr.DataArray:
+    """Return an array that is still in its file as dask chunks: a cast would read it whole."""
+    if array.chunks is not None or array.variable._in_memory or not array.ndim:
+        return array
+    lengths = chunk_lengths(array, array.dims[0], {})
+    return array.chunk(dict(zip(array.dims, lengths, strict=True)))
+
+
+def _cast(array: xr.DataArray, dtype: str | None) -> xr.DataArray:
+    return array if dtype is None or array.dtype.kind != "f" else array.astype(dtype)
 
 
 def is_zarr(path: Path) -> bool:

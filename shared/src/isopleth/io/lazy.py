@@ -1,12 +1,13 @@
 """Arrays that are read when they are looked at: decoding, joining and filling without dask.
 
-xarray's arithmetic loads a lazily opened array, and its concatenation too. These wrappers stand on xarray's public
-backend interface instead (`BackendArray`, as "How to add a new backend" describes it): each knows its shape at
-once and reads only the part that is indexed, so that ``chunks=None`` stays lazy over any number of files.
+xarray's arithmetic loads a lazily opened array, and its concatenation too. These wrappers stand on xarray's
+public backend interface instead (`BackendArray`, as "How to add a new backend" describes it): each knows its
+shape at once and reads only the part that is indexed, so that ``chunks=None`` stays lazy over many files.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -26,7 +27,10 @@ _DENSE = 2  # reading up to twice what is asked, in one piece, beats picking row
 class Transform(Protocol):
     """What a value in the file means."""
 
-    dtype: np.dtype
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the values."""
+        ...
 
     def apply(self, raw: np.ndarray) -> np.ndarray:
         """Return the values that the stored numbers stand for, in ``dtype``."""
@@ -81,7 +85,7 @@ class _Joined(LazyArray):
         if not blocks:
             blocks = [self.parts[0][self._within(key, positions)].values]
         joined = np.concatenate(blocks, axis=self._axis_after(key)).astype(self.dtype, copy=False)
-        return joined.squeeze(self._axis_after(key)) if np.ndim(wanted) == 0 and _is_int(wanted) else joined
+        return joined.squeeze(self._axis_after(key)) if _is_int(wanted) else joined
 
     def _within(self, key: Key, positions: np.ndarray) -> Key:
         return (*key[: self.axis], _as_slice(positions), *key[self.axis + 1 :])
@@ -136,13 +140,15 @@ def join(parts: Sequence[xr.Variable], dim: str) -> xr.Variable:
 
 def fill(layers: Sequence[xr.Variable]) -> xr.Variable:
     """Take each value from the first layer that has one there."""
+    if any(_is_dask(layer) for layer in layers):
+        return functools.reduce(lambda first, second: first.where(first.notnull(), second), layers)
     return _variable(_Filled(layers), layers[0].dims, like=layers[0])
 
 
 def raise_dim(variable: xr.Variable, dim: str) -> xr.Variable:
     """Put a dimension of length one in front, reading nothing."""
     if _is_dask(variable):
-        return variable.expand_dims(dim)
+        return variable.set_dims([dim, *variable.dims])
     return _variable(_Raised(variable), (dim, *variable.dims), like=variable)
 
 

@@ -29,8 +29,8 @@ class Quantity:
     spellings : mapping of str to str
         What providers call it, in lower case, with the units they use where a file states none.
     low, high : float
-        Generous physical limits in ``units``, wide enough for anomalies. They tell an undeclared -9999 from a value
-        and let `inspect_source` notice a wrong unit; a value beyond them is never refused.
+        Generous physical limits in ``units``, wide enough for anomalies. They tell an undeclared -9999 from a
+        value and let `inspect_source` notice a wrong unit; a value beyond them is never refused.
     """
 
     name: str
@@ -115,11 +115,9 @@ _ROWS: tuple[tuple[str, str, float, float, str, str], ...] = (
     ("surface_geostrophic_northward_velocity", "m s-1", -50, 50,
      "surface_geostrophic_northward_sea_water_velocity", "vgos"),
     ("surface_geostrophic_eastward_velocity_anomaly", "m s-1", -50, 50,
-     "surface_geostrophic_eastward_sea_water_velocity_assuming_sea_level_for_geoid "
-     "surface_geostrophic_eastward_sea_water_velocity_assuming_mean_sea_level_for_geoid", "ugosa"),
+     "surface_geostrophic_eastward_sea_water_velocity_assuming_sea_level_for_geoid", "ugosa"),
     ("surface_geostrophic_northward_velocity_anomaly", "m s-1", -50, 50,
-     "surface_geostrophic_northward_sea_water_velocity_assuming_sea_level_for_geoid "
-     "surface_geostrophic_northward_sea_water_velocity_assuming_mean_sea_level_for_geoid", "vgosa"),
+     "surface_geostrophic_northward_sea_water_velocity_assuming_sea_level_for_geoid", "vgosa"),
     ("sea_water_potential_temperature", "K", -300, 400, "sea_water_potential_temperature",
      "thetao:degC votemper:degC theta"),
     ("sea_water_salinity", "1e-3", -100, 500, "sea_water_salinity sea_water_practical_salinity",
@@ -157,8 +155,8 @@ class Reading:
 def read_name(source_name: str, attrs: Mapping[str, Any], *, height_m: float | None = None) -> Reading:
     """Say what a variable is, by its name, its standard name and its units.
 
-    A spelling is believed unless the standard name is another quantity's. Where one spelling means two quantities
-    (``z``, ``pr``), the units decide.
+    A spelling is believed unless the standard name is another quantity's. Where one spelling means two
+    quantities (``z``, ``pr``), the units decide.
 
     Parameters
     ----------
@@ -180,20 +178,26 @@ def read_name(source_name: str, attrs: Mapping[str, Any], *, height_m: float | N
     if not candidates:
         return Reading(source_name, source_name, stated or "", stated, None)
     if stated is None and any(not are_compatible(c.units, candidates[0].units) for c in candidates):
+        names = " or ".join(candidate.name for candidate in candidates)
         raise DataError(
-            f"units of {source_name!r} must be stated, for it may be {' or '.join(c.name for c in candidates)}",
+            f"units of {source_name!r} must be stated, for it may be {names}",
             hint=f"give it a units attribute, such as {candidates[0].units!r}, or rename it",
         )
     fitting = [c for c in candidates if stated is None or are_compatible(stated, c.units)]
     if not fitting:
+        wanted = " or ".join(repr(candidate.units) for candidate in candidates)
         raise DataError(
-            f"units of {source_name!r} must be convertible to {' or '.join(repr(c.units) for c in candidates)}, "
-            f"got {stated!r}",
+            f"units of {source_name!r} must be convertible to {wanted}, got {stated!r}",
             hint="correct the attribute in the file, or rename the variable if it is another quantity",
         )
     quantity = _near_ground(fitting[0], height_m)
     usual = quantity.spellings.get(source_name.lower(), quantity.units)
     return Reading(quantity.name, source_name, quantity.units, stated or usual, quantity, stated is None)
+
+
+def suggest_names(source_name: str, attrs: Mapping[str, Any]) -> list[str]:
+    """List what a variable may be by its name alone, whatever its units."""
+    return [quantity.name for quantity in _candidates(source_name, str(attrs.get("standard_name", "")))]
 
 
 def _candidates(source_name: str, standard_name: str) -> list[Quantity]:

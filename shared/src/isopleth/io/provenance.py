@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+
 from isopleth.errors import ConfigError, DataError
 from isopleth.io.lexicon import LEXICON
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 import isopleth
+from isopleth.errors import DataError
 from isopleth.io.canonical import Understood, understand
 from isopleth.io.combine import Piece, combine
 from isopleth.io.formats import RawFile, open_raw
@@ -40,21 +41,24 @@ def open_fields(
 ) -> xr.Dataset:
     """Open gridded data as one canonical Dataset, reading nothing that is not looked at.
 
-    NetCDF 3 and 4, Zarr 2 and 3, GRIB (with ``isopleth[grib]``) and zips of them are told apart by content. Dims come
-    in the order ``(member, time, lead, level, lat, lon)`` as far as present; curvilinear grids keep 2-D ``lat`` and
-    ``lon`` on ``(y, x)``. Latitude ascends, longitude lies in [0, 360) and ascends, pressure levels are in hPa and
-    ascend, depth and height are in m. Names and units are those of `isopleth.io.lexicon`; a variable it does not know
-    keeps its own. Calendars stay what they are: datetime64 for the standard one, cftime for the others.
+    NetCDF 3 and 4, Zarr 2 and 3, GRIB (with ``isopleth[grib]``) and zips of them are told apart by content.
+    Dims come in the order ``(member, time, lead, level, lat, lon)`` as far as present; curvilinear grids
+    keep 2-D ``lat`` and ``lon`` on ``(y, x)``. Latitude ascends, longitude lies in [0, 360) and ascends,
+    pressure levels are in hPa and ascend, depth and height are in m. Names and units are those of
+    `isopleth.io.lexicon`; a variable it does not know keeps its own. Calendars stay what they are:
+    datetime64 for the standard one, cftime for the others.
 
     Floats are float32 (float64 where stored so). Declared fill values become NaN before any arithmetic; so do
-    magnitudes above 1e15, which no known quantity takes, the usual huge fill values in variables that the lexicon does
-    not know, and an undeclared -9999 and its like where the quantity cannot take that value.
+    magnitudes above 1e15, which no known quantity takes, the usual huge fill values in variables that the
+    lexicon does not know, and an undeclared -9999 and its like where the quantity cannot take that value.
+    In a zarr store a chunk that is not there holds the store's fill value: that is how zarr writes empty
+    chunks.
 
     Parameters
     ----------
     source : str, path, sequence of them, or xr.Dataset
-        A file, glob, folder, list or URL (see `find_sources`); files are joined along time, lead, level or member
-        and merged by variable. A Dataset in memory is brought into canonical form.
+        A file, glob, folder, list or URL (see `find_sources`); files are joined along time, lead, level or
+        member and merged by variable. A Dataset in memory is brought into canonical form.
     variables : sequence of str, optional
         Canonical names or the files' own; all fields otherwise.
     period : tuple of str, optional
@@ -67,7 +71,8 @@ def open_fields(
     Returns
     -------
     xr.Dataset
-        ``attrs["history"]`` tells what was done, ``attrs["source"]`` where it came from if the file does not say.
+        ``attrs["history"]`` tells what was done, ``attrs["source"]`` where it came from if the file does
+        not say.
 
     Raises
     ------
@@ -78,7 +83,7 @@ def open_fields(
 
     Examples
     --------
-    >>> fields = open_fields("era5/*.nc", variables=["geopotential"], period=("2001", "2002-06"))  # doctest: +SKIP
+    >>> fields = open_fields("era5/*.nc", period=("2001", "2002-06"))  # doctest: +SKIP
     """
     return open_source(source, variables=variables, period=period, region=region, chunks=chunks).fields
 
@@ -92,15 +97,15 @@ def open_source(
     chunks: Chunks = None,
 ) -> Opened:
     """Open gridded data as `open_fields` does, and keep the record of how it was understood."""
-    files = _open_files(source)
-    understood = [understand(f.dataset, where=f.place, variables=variables) for f in files]
+    variables = [variables] if isinstance(variables, str) else variables
+    files, understood = _understand_files(_open_files(source), variables)
     pieces = [Piece(u.fields, (f.place,)) for u, f in zip(understood, files, strict=True)]
     fields = combine(pieces)
     fields = select_region(select_period(fields, period), region)
     fields = fields.assign_attrs(_record(fields, files, understood))
     if chunks is not None:
         fields = _chunk(fields, chunks, files)
-    fields.set_close(lambda: [f.dataset.close() for f in files])
+    fields.set_close(functools.partial(_close, files))
     return Opened(tuple(files), tuple(understood), fields)
 
 
@@ -110,17 +115,35 @@ def _open_files(source: Source) -> list[RawFile]:
     return [raw for place in find_sources(source) for raw in open_raw(place)]
 
 
+def _understand_files(
+    files: Sequence[RawFile], variables: Sequence[str] | None
+) -> tuple[list[RawFile], list[Understood]]:
+    """Understand each file, and keep those that have something of what is wanted."""
+    understood = [understand(f.dataset, where=f.place, variables=variables) for f in files]
+    found = {name for u in understood for r in u.readings for name in (r.name, r.source_name)}
+    for name in variables or ():
+        if name not in found:
+            offers = sorted({offer for u in understood for offer in u.offers})
+            raise DataError(
+                f"variable must be one of {', '.join(offers) or 'none at all'}, got {name!r}",
+                where=files[0].place if len(files) == 1 else f"{len(files)} files",
+            )
+    kept = [(f, u) for f, u in zip(files, understood, strict=True) if u.readings]
+    return [f for f, _ in kept], [u for _, u in kept]
+
+
 def _record(fields: xr.Dataset, files: Sequence[RawFile], understood: Sequence[Understood]) -> dict[str, str]:
     done = list(dict.fromkeys(note for u in understood for note in u.notes))
     left_out = sorted({name for u in understood for name in u.left_out})
     if left_out:
         done.append(f"left out {', '.join(left_out)}, which are no fields on this grid")
-    if len(files) > 1:
-        done.append(f"combined {len(files)} files")
+    places = list(dict.fromkeys(f.place for f in files))  # a GRIB file comes as several datasets
+    if len(places) > 1:
+        done.append(f"combined {len(places)} files")
     line = f"isopleth {isopleth.__version__} open_fields: {'; '.join(done) or 'nothing to change'}"
     before = str(fields.attrs.get("history", "")).strip()
-    places = [f.place if is_url(f.place) else Path(f.place).name for f in files]
-    listed = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+    names = [place if is_url(place) else Path(place).name for place in places]
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return {
         "history": f"{line}\n{before}" if before else line,
         "source": str(fields.attrs.get("source", listed)),
@@ -147,9 +170,14 @@ def _stored_chunks(fields: xr.Dataset) -> dict[str, int]:
     return {dim: size for dim, size in chunks.items() if dim in fields.dims}
 
 
+def _close(files: Sequence[RawFile]) -> None:
+    for file in files:
+        file.dataset.close()
+
+
 def _stamp(place: str) -> Any:
     try:
-        stat = os.stat(place.partition("!")[0])
+        stat = Path(place.partition("!")[0]).stat()
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size

@@ -28,7 +28,7 @@ def find_sources(source: Location | Sequence[Location]) -> list[str]:
     Parameters
     ----------
     source : str, path or sequence of them
-        A file, a zarr store, a glob, a folder (its data files, not its subfolders'), or a URL that fsspec opens.
+        A file, a zarr store, a glob, a folder (its own data files, not its subfolders), or a URL for fsspec.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def is_zarr(place: str) -> bool:
 
 def open_filesystem(url: str) -> tuple[Any, str]:
     """Return the fsspec filesystem of a URL, and the path within it."""
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]
 
     try:
         return fsspec.core.url_to_fs(url)
@@ -73,7 +73,9 @@ def open_filesystem(url: str) -> tuple[Any, str]:
             f"a package for {protocol}:// is needed to read {url}", hint="pip install 'isopleth[remote]'"
         ) from error
     except ValueError as error:
-        raise DataError(f"URL must have a protocol that fsspec knows, got {url!r}", hint=str(error)) from error
+        raise DataError(
+            f"URL must have a protocol that fsspec knows, got {url!r}", hint=str(error)
+        ) from error
 
 
 def read_start(place: str, count: int = 512) -> bytes:
@@ -95,10 +97,14 @@ def fetch(url: str) -> Path:
 def scratch_folder() -> Path:
     """Return a folder of this process's own, which goes when it ends."""
     folder = Path(tempfile.mkdtemp(prefix="isopleth-"))
-    owner = os.getpid()
-    # A forked worker must not remove what its parent still reads.
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+    atexit.register(_remove, folder, os.getpid())
     return folder
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """Remove the folder at the end of the process that made it, not at a forked worker's."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
@@ -122,7 +128,7 @@ def _find_one(place: str) -> list[str]:
     if path.exists():
         return [str(path)]
     if _GLOB & set(place):
-        found = sorted(glob.glob(str(path)))
+        found = sorted(glob.glob(str(path)))  # noqa: PTH207 - pathlib's takes no absolute pattern
         if found:
             return found
         raise DataError(f"pattern must match a file, got none for {place!r}", where=_nearest_folder(path))
@@ -138,7 +144,9 @@ def _find_remote(url: str) -> list[str]:
         return found
     if is_zarr(url) or _exists(fs, path):
         return [url]
-    raise DataError(f"file must exist, got {url!r}", where=f"{path.rpartition('/')[0] or '/'} on {fs.protocol}")
+    raise DataError(
+        f"file must exist, got {url!r}", where=f"{path.rpartition('/')[0] or '/'} on {fs.protocol}"
+    )
 
 
 def _exists(fs: Any, path: str) -> bool:
@@ -150,7 +158,11 @@ def _exists(fs: Any, path: str) -> bool:
 
 def _list_folder(folder: Path) -> list[str]:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    found = [str(e) for e in entries if (e.is_file() and e.suffix.lower() in _SUFFIXES) or (e.is_dir() and is_zarr(str(e)))]
+    found = [
+        str(e)
+        for e in entries
+        if (e.is_file() and e.suffix.lower() in _SUFFIXES) or (e.is_dir() and is_zarr(str(e)))
+    ]
     if found:
         return found
     have = ", ".join(entry.name for entry in entries[:5]) or "nothing"

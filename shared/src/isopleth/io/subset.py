@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -37,7 +38,7 @@ def select_period(fields: xr.Dataset, period: Period | None) -> xr.Dataset:
     if "time" not in fields.coords:
         raise DataError("fields must have times to be cut to a period, got none", hint="leave out period=")
     time = fields["time"]
-    inside = np.ones(time.shape, bool)
+    inside: Any = np.ones(time.shape, bool)
     if low:
         inside &= _rank_times(time, len(low)) >= _rank(low)
     if high:
@@ -79,7 +80,7 @@ def select_region(fields: xr.Dataset, region: Region | None) -> xr.Dataset:
         return fields
     lat_min, lat_max, west, width = _check_region(region)
     lat, lon = fields["lat"].values, fields["lon"].values
-    rows = (lat >= lat_min - _TOLERANCE_DEG) & (lat <= lat_max + _TOLERANCE_DEG)
+    rows: Any = (lat >= lat_min - _TOLERANCE_DEG) & (lat <= lat_max + _TOLERANCE_DEG)
     eastward = np.mod(lon - west + _TOLERANCE_DEG, 360.0)
     columns = eastward <= width + 2 * _TOLERANCE_DEG
     dims = ("lat", "lon")
@@ -87,11 +88,16 @@ def select_region(fields: xr.Dataset, region: Region | None) -> xr.Dataset:
         inside = rows & columns
         rows, columns, dims = inside.any(axis=1), inside.any(axis=0), ("y", "x")
     if not (rows.any() and columns.any()):
+        south, north, first, last = np.nanmin(lat), np.nanmax(lat), np.nanmin(lon), np.nanmax(lon)
         raise DataError(
-            f"region must overlap the grid, got {tuple(region)} against latitudes "
-            f"{np.nanmin(lat):g} to {np.nanmax(lat):g} and longitudes {np.nanmin(lon):g} to {np.nanmax(lon):g}"
+            f"region must overlap the grid, got {tuple(region)} against latitudes {south:g} to {north:g} "
+            f"and longitudes {first:g} to {last:g}"
         )
-    kept = {dim: _as_slice(np.flatnonzero(m)) for dim, m in zip(dims, (rows, columns), strict=True) if dim in fields.dims}
+    kept = {
+        dim: _as_slice(np.flatnonzero(m))
+        for dim, m in zip(dims, (rows, columns), strict=True)
+        if dim in fields.dims
+    }
     return fields.isel(kept)
 
 
@@ -102,7 +108,9 @@ def _check_region(region: Region) -> tuple[float, float, float, float]:
     except (TypeError, ValueError) as error:
         raise ConfigError(f"region must be (lat_min, lat_max, lon_min, lon_max), got {region!r}") from error
     if not np.isfinite([lat_min, lat_max, west, east]).all() or lat_min > lat_max:
-        raise ConfigError(f"region must be (lat_min, lat_max, lon_min, lon_max) in order, got {tuple(region)}")
+        raise ConfigError(
+            f"region must be (lat_min, lat_max, lon_min, lon_max) in order, got {tuple(region)}"
+        )
     width = east - west
     return lat_min, lat_max, west, width if width >= 360.0 else width % 360.0
 

@@ -74,11 +74,11 @@ class Conversion(NamedTuple):
 def _registry() -> Any:
     import pint
 
-    registry = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+    registry: Any = pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
     registry.define("permille = 0.001")
     # A trend "per year" means the calendar's year; pint's is the Julian one.
     registry.define("calendar_year = 365.2425 day")
-    water = pint.Context("water")
+    water: Any = pint.Context("water")
     for extra in ("", " / [time]"):
         depth, mass = f"[length]{extra}", f"[mass] / [length] ** 2{extra}"
         water.add_transformation(depth, mass, _depth_to_mass)

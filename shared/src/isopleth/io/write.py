@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+
 from isopleth.errors import DataError
 from isopleth.io.atomic import atomic_path, recover_output
 from isopleth.io.layout import as_dataset, chunk_lengths, prepare_for_disk
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 # A region is as many chunks as fit in this, at least one: what a kill can cost, and what is held in memory.
-_REGION_BYTES = 64 * 2**20
+_REGION_BYTES = 16 * 2**20
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:

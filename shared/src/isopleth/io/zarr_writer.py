@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import xarray as xr
+
 from isopleth.errors import DataError
 from isopleth.io.atomic import (
     RESUME_TOKEN,
@@ -37,6 +39,8 @@ from isopleth.io.provenance import Provenance, creation_time, describe
 
 _FINGERPRINT = "isopleth_fingerprint"
 _PROGRESS = "progress.json"
+# Warnings are filtered for the whole process: one thread at a time.
+_QUIET = threading.Lock()
 
 
 class ZarrWriter:
@@ -161,11 +165,16 @@ class ZarrWriter:
         if self.position < self.total:
             ready -= ready % self._chunk
         if ready:
-            waiting = self._waiting[0] if len(self._waiting) == 1 else xr.concat(self._waiting, self.dim)
+            waiting = self._joined()
             self._store_region(waiting.isel({self.dim: slice(0, ready)}))
             rest = waiting.isel({self.dim: slice(ready, None)})
             # A copy, or a view would keep all of the piece in memory.
             self._waiting = [rest.copy(deep=True)] if rest.sizes[self.dim] else []
+
+    def _joined(self) -> xr.Dataset:
+        if len(self._waiting) == 1:
+            return self._waiting[0]
+        return xr.concat(self._waiting, self.dim, data_vars="minimal")
 
     @contextlib.contextmanager
     def _exit_on_error(self) -> Any:
@@ -241,8 +250,11 @@ class ZarrWriter:
                     f"a piece must have the template's {key} at steps {self.position} to {stop}, got another",
                     where=self.path,
                 )
-        arrays = {name: piece[name].variable.transpose(*expected[name].dims) for name in names}
-        return xr.Dataset({name: (v.dims, v.data.astype(expected[name].dtype)) for name, v in arrays.items()})
+        cast = {}
+        for name in names:
+            array = piece[name].variable.transpose(*expected[name].dims)
+            cast[name] = (array.dims, array.data.astype(expected[name].dtype, copy=False))
+        return xr.Dataset(cast)
 
     def _store_region(self, region: xr.Dataset) -> None:
         """Write whole chunks, see them on the disk, and only then say so."""
@@ -286,7 +298,7 @@ class ZarrWriter:
             )
         import zarr
 
-        with warnings.catch_warnings():
+        with _QUIET, warnings.catch_warnings():
             # Not yet in the zarr 3 specification; xarray warns its readers where it is missing.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             zarr.consolidate_metadata(self._store, zarr_format=3)

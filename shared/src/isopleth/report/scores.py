@@ -37,18 +37,21 @@ def group(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def count_outcomes(scores: Sequence[Score]) -> str:
-    """Say how often the model is beyond doubt better than its best baseline, worse, or neither."""
-    compared = [score for score in scores if score.baselines]
+    """Say how often the model is ahead of its best baseline, and how often by more than its own interval.
+
+    The interval of a score is no test of the difference to another score on the same samples, which is
+    far better known than either: that stands in the claims.
+    """
+    compared = [score for score in scores if score.skill is not None]
     if not compared:
         return "no baseline to compare with"
+    ahead = sum(score.skill > 0 for score in compared if score.skill is not None)
+    text = f"ahead of the best baseline in {ahead} of {len(compared)}"
     judged = [score.beats_baselines for score in compared if score.interval is not None]
     if not judged:
-        ahead = sum((score.skill or 0) > 0 for score in compared)
-        return f"ahead of the best baseline in {ahead} of {len(compared)}, no intervals"
-    parts = [f"better than the best baseline in {judged.count(True)} of {len(judged)}"]
-    parts += [f"worse in {judged.count(False)}"] if False in judged else []
-    parts += [f"too close to call in {judged.count(None)}"] if None in judged else []
-    return ", ".join(parts)
+        return f"{text}, no intervals"
+    text += f", by more than its own interval in {judged.count(True)}"
+    return f"{text}; behind by more than that in {judged.count(False)}" if False in judged else text
 
 
 def render_scores(scores: Sequence[Score]) -> Markup:
@@ -66,7 +69,8 @@ def _legend() -> Markup:
         f"Brackets: 95 % interval. Bold: the best baseline. Skill is 1 {MINUS} model ÷ best baseline where "
         f"lower is better, model ÷ best baseline {MINUS} 1 where higher is: positive is good. ",
         "▲ ▼ the best baseline lies outside the model's interval, ≈ within it. In the strips: ",
-        "● model with interval, tall line best baseline, short lines the others. n: independent samples.",
+        "● model with interval, tall line best baseline, short lines the others. n: independent samples. ",
+        "Whether a difference on the same samples is more than chance is tested in the claims.",
         class_="legend",
     )
 

@@ -13,7 +13,11 @@ from isopleth.testing.miniature import Stored, Written, daily, days_since, make_
 def write_prism(folder: Path, *, seed: int = 0, days: int = 3) -> Written:
     """Write PRISM: latitude descending, negative longitude, missing cells -9999 that nothing declares."""
     rng = np.random.default_rng(seed)
-    coords = {"time": daily("1999-07-04", days), "lat": np.linspace(24.5, 49.5, 11), "lon": np.linspace(235, 293, 9)}
+    coords = {
+        "time": daily("1999-07-04", days),
+        "lat": np.linspace(24.5, 49.5, 11),
+        "lon": np.linspace(235, 293, 9),
+    }
     rain = make_field(rng, coords, mean=0.0, spread=40.0).clip(min=0.0).astype("f4")
     warm = make_field(rng, coords, mean=25.0, spread=15.0).astype("f4")
     sea = (rain["lat"] < 30) & (rain["lon"] < 245)
@@ -23,14 +27,21 @@ def write_prism(folder: Path, *, seed: int = 0, days: int = 3) -> Written:
         values = data.fillna(-9999.0).isel(lat=slice(None, None, -1)).values.astype("f4")
         variables[short] = Stored(dims=("time", "lat", "lon"), values=values, attrs={"units": units})
     path = write_raw(folder / "prism_4km_19990704.nc", variables, attrs={"title": "PRISM"})
-    truth = {"total_precipitation": rain.astype("f8") / 1000.0, "maximum_2m_temperature": warm.astype("f8") + 273.15}
+    truth = {
+        "total_precipitation": rain.astype("f8") / 1000.0,
+        "maximum_2m_temperature": warm.astype("f8") + 273.15,
+    }
     return Written(path, xr.Dataset(truth))
 
 
 def write_livneh(folder: Path, *, seed: int = 0, days: int = 3) -> Written:
     """Write Livneh's 1/16 degree fields: ``Prec`` and ``Tmin`` with capitals, sea filled with 1e20."""
     rng = np.random.default_rng(seed)
-    coords = {"time": daily("1950-03-01", days), "lat": np.linspace(25.1, 52.9, 9), "lon": np.linspace(235, 292, 12)}
+    coords = {
+        "time": daily("1950-03-01", days),
+        "lat": np.linspace(25.1, 52.9, 9),
+        "lon": np.linspace(235, 292, 12),
+    }
     rain = make_field(rng, coords, mean=0.0, spread=30.0).clip(min=0.0).astype("f4")
     cold = make_field(rng, coords, mean=-5.0, spread=15.0).astype("f4")
     wind = make_field(rng, coords, mean=5.0, spread=4.0).astype("f4")
@@ -51,7 +62,7 @@ def write_livneh(folder: Path, *, seed: int = 0, days: int = 3) -> Written:
 
 
 def write_daymet(folder: Path, *, seed: int = 0) -> Written:
-    """Write Daymet v4 over the end of a leap year: Lambert x and y in metres, 2-D lat and lon, no 31 December."""
+    """Write Daymet v4 at the end of a leap year: Lambert x and y, 2-D lat and lon, no 31 December."""
     rng = np.random.default_rng(seed)
     days = np.concatenate([daily("2020-12-28T12", 3), daily("2021-01-01T12", 2)])
     x, y = 1_000_000.0 + 1000.0 * np.arange(8), -50_000.0 - 1000.0 * np.arange(6)
@@ -77,8 +88,12 @@ def write_daymet(folder: Path, *, seed: int = 0) -> Written:
         "yearday": Stored(dims=("time",), values=np.array([363, 364, 365, 1, 2], "i2")),
         "x": Stored(dims=("x",), values=x, attrs={"units": "m", "standard_name": "projection_x_coordinate"}),
         "y": Stored(dims=("y",), values=y, attrs={"units": "m", "standard_name": "projection_y_coordinate"}),
-        "lat": Stored(dims=("y", "x"), values=lat, attrs={"units": "degrees_north", "standard_name": "latitude"}),
-        "lon": Stored(dims=("y", "x"), values=lon - 360, attrs={"units": "degrees_east", "standard_name": "longitude"}),
+        "lat": Stored(
+            dims=("y", "x"), values=lat, attrs={"units": "degrees_north", "standard_name": "latitude"}
+        ),
+        "lon": Stored(
+            dims=("y", "x"), values=lon - 360, attrs={"units": "degrees_east", "standard_name": "longitude"}
+        ),
         "lambert_conformal_conic": Stored(
             dims=(), values=np.int16(0), attrs={"grid_mapping_name": "lambert_conformal_conic"}
         ),
@@ -88,7 +103,11 @@ def write_daymet(folder: Path, *, seed: int = 0) -> Written:
         stored = np.where(np.isnan(values), fill, values)
         attrs = {**shared, "units": units}
         variables[short] = Stored(dims=("time", "y", "x"), values=stored, attrs=attrs, fill=fill)
-    path = write_raw(folder / "daymet_v4_daily_na_2020.nc", variables, attrs={"Version_software": "Daymet Software Version 4.0"})
+    path = write_raw(
+        folder / "daymet_v4_daily_na_2020.nc",
+        variables,
+        attrs={"Version_software": "Daymet Software Version 4.0"},
+    )
     places = {"time": days, "lat": (("y", "x"), lat), "lon": (("y", "x"), lon), "y": y, "x": x}
     truth = {
         "mean_total_precipitation_rate": (("time", "y", "x"), rain.astype("f8") / 86400.0),
@@ -109,10 +128,17 @@ def write_eobs(folder: Path, *, seed: int = 0, days: int = 4) -> Written:
     variables["tg"] = Stored(
         dims=("time", "latitude", "longitude"),
         values=raw,
-        attrs={"units": "Celsius", "standard_name": "air_temperature", "scale_factor": 0.01, "add_offset": 0.0},
+        attrs={
+            "units": "Celsius",
+            "standard_name": "air_temperature",
+            "scale_factor": 0.01,
+            "add_offset": 0.0,
+        },
         fill=np.int16(-9999),
     )
-    path = write_raw(folder / "tg_ens_mean_0.25deg_reg_v29.0e.nc", variables, attrs={"E-OBS_version": "29.0e"})
+    path = write_raw(
+        folder / "tg_ens_mean_0.25deg_reg_v29.0e.nc", variables, attrs={"E-OBS_version": "29.0e"}
+    )
     truth = data.copy(data=values + 273.15).assign_coords(lon=lon % 360.0).sortby("lon")
     return Written(path, xr.Dataset({"2m_temperature": truth}))
 
@@ -135,6 +161,10 @@ def _axes(
             values=days_since(coords["time"], start).astype("f8"),
             attrs={"units": since, "calendar": "standard", "standard_name": "time"},
         ),
-        lat_name: Stored(dims=(lat_name,), values=lat, attrs={"units": "degrees_north", "standard_name": "latitude"}),
-        lon_name: Stored(dims=(lon_name,), values=lon, attrs={"units": "degrees_east", "standard_name": "longitude"}),
+        lat_name: Stored(
+            dims=(lat_name,), values=lat, attrs={"units": "degrees_north", "standard_name": "latitude"}
+        ),
+        lon_name: Stored(
+            dims=(lon_name,), values=lon, attrs={"units": "degrees_east", "standard_name": "longitude"}
+        ),
     }

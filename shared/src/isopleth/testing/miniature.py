@@ -17,8 +17,8 @@ from isopleth.errors import require
 class Written:
     """A miniature file, and what a reader must make of it.
 
-    ``truth`` is canonical and holds the values as stored, packing included, so that a reader differs from it by
-    float32 rounding only.
+    ``truth`` is canonical and holds the values as stored, packing included, so that a reader differs from it
+    by float32 rounding only.
     """
 
     path: Path
@@ -30,9 +30,9 @@ class Stored:
     """A variable exactly as a file holds it; ``fill`` is declared as ``_FillValue``."""
 
     dims: tuple[str, ...]
-    values: np.ndarray
+    values: Any
     attrs: Mapping[str, Any] = field(default_factory=dict)
-    fill: float | int | None = None
+    fill: float | np.number | None = None
 
 
 def write_raw(
@@ -104,10 +104,14 @@ def make_field(
         number, tilt = rng.integers(1, 4), rng.uniform(-2, 2)
         phase = number * lon + tilt * lat[:, None] + rng.uniform(0, 2 * np.pi) + rng.uniform(0.5, 1.5) * drift
         values += rng.normal() * np.cos(lat)[:, None] * np.sin(phase)
-    return xr.DataArray(mean + spread * values / max(1e-9, np.abs(values).max()), dims=dims, coords=dict(coords))
+    return xr.DataArray(
+        mean + spread * values / max(1e-9, np.abs(values).max()), dims=dims, coords=dict(coords)
+    )
 
 
-def pack(values: np.ndarray, scale: float, offset: float, dtype: str, fill: int) -> tuple[np.ndarray, np.ndarray]:
+def pack(
+    values: np.ndarray, scale: float, offset: float, dtype: str, fill: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the integers that a provider would store, and what they stand for; NaN becomes ``fill``."""
     missing = np.isnan(values)
     raw = np.round((np.where(missing, offset, values) - offset) / scale).astype(dtype)

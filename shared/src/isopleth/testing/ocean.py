@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
-import cftime
+import cftime  # type: ignore[import-untyped]
 import numpy as np
 import xarray as xr
 
@@ -28,25 +29,37 @@ _AVISO_FILL = np.float32(18446744073709551616.0)
 
 
 def write_cmip6_zos(folder: Path, *, seed: int = 0, months: int = 14, calendar: str = "noleap") -> Written:
-    """Write CMIP6 Omon ``zos`` on a curved grid: 2-D coordinates from 73 degrees east on, vertices, land 1e20."""
+    """Write CMIP6 Omon ``zos`` on a curved grid: 2-D coordinates, vertices, land filled with 1e20."""
     rng = np.random.default_rng(seed)
     lat, lon = _curved_grid(first_lon=73.0)
     starts = [cftime.datetime(1850 + n // 12, n % 12 + 1, 1, calendar=calendar) for n in range(months + 1)]
-    middles = np.array([a + (b - a) / 2 for a, b in zip(starts, starts[1:], strict=False)])
+    middles = np.array([a + (b - a) / 2 for a, b in itertools.pairwise(starts)])
     zos = _curved_field(rng, months, mean=0.1, spread=0.8)
     land = _curved_land()
     units = "days since 1850-01-01"
-    bounds = np.stack([cftime.date2num(starts[:-1], units, calendar), cftime.date2num(starts[1:], units, calendar)], 1)
+    bounds = np.stack(
+        [cftime.date2num(starts[:-1], units, calendar), cftime.date2num(starts[1:], units, calendar)], 1
+    )
     stored_lon = np.where(land, 1e20, lon)
     variables = {
         "time": Stored(
             dims=("time",),
             values=cftime.date2num(middles, units, calendar).astype("f8"),
-            attrs={"units": units, "calendar": calendar, "standard_name": "time", "bounds": "time_bnds", "axis": "T"},
+            attrs={
+                "units": units,
+                "calendar": calendar,
+                "standard_name": "time",
+                "bounds": "time_bnds",
+                "axis": "T",
+            },
         ),
         "time_bnds": Stored(dims=("time", "bnds"), values=bounds.astype("f8")),
-        "j": Stored(dims=("j",), values=np.arange(_NY, dtype="i4"), attrs={"units": "1", "long_name": "cell index"}),
-        "i": Stored(dims=("i",), values=np.arange(_NX, dtype="i4"), attrs={"units": "1", "long_name": "cell index"}),
+        "j": Stored(
+            dims=("j",), values=np.arange(_NY, dtype="i4"), attrs={"units": "1", "long_name": "cell index"}
+        ),
+        "i": Stored(
+            dims=("i",), values=np.arange(_NX, dtype="i4"), attrs={"units": "1", "long_name": "cell index"}
+        ),
         "latitude": _plane(lat, "latitude", "degrees_north", bounds="vertices_latitude", fill=1e20),
         "longitude": _plane(stored_lon, "longitude", "degrees_east", bounds="vertices_longitude", fill=1e20),
         "vertices_latitude": Stored(dims=("j", "i", "vertices"), values=_vertices(lat)),
@@ -64,9 +77,16 @@ def write_cmip6_zos(folder: Path, *, seed: int = 0, months: int = 14, calendar: 
             fill=_CMIP_FILL,
         ),
     }
-    attrs = {"Conventions": "CF-1.7 CMIP-6.2", "mip_era": "CMIP6", "table_id": "Omon", "source_id": "MINI-1-0"}
+    attrs = {
+        "Conventions": "CF-1.7 CMIP-6.2",
+        "mip_era": "CMIP6",
+        "table_id": "Omon",
+        "source_id": "MINI-1-0",
+    }
     path = write_raw(folder / f"zos_Omon_MINI_{calendar}.nc", variables, attrs=attrs, unlimited="time")
-    return Written(path, _curved_truth(np.where(land, np.nan, zos), middles, lat, np.where(land, np.nan, lon)))
+    return Written(
+        path, _curved_truth(np.where(land, np.nan, zos), middles, lat, np.where(land, np.nan, lon))
+    )
 
 
 def write_cmip6_zos_360_day(folder: Path, *, seed: int = 0) -> Written:
@@ -80,7 +100,7 @@ def write_cesm_pop(folder: Path, *, seed: int = 0, months: int = 14, with_bounds
     lat, lon = _curved_grid(first_lon=320.0)
     land = _curved_land()
     stamps = [cftime.datetime(1850 + n // 12, n % 12 + 1, 1, calendar="noleap") for n in range(months + 1)]
-    middles = np.array([a + (b - a) / 2 for a, b in zip(stamps, stamps[1:], strict=False)])
+    middles = np.array([a + (b - a) / 2 for a, b in itertools.pairwise(stamps)])
     ssh = _curved_field(rng, months, mean=0.0, spread=90.0).astype("f4")
     units = "days since 0000-01-01 00:00:00"
     counted = cftime.date2num(stamps, units, "noleap").astype("f8")
@@ -88,7 +108,9 @@ def write_cesm_pop(folder: Path, *, seed: int = 0, months: int = 14, with_bounds
     time_attrs = {"units": units, "calendar": "noleap", "long_name": "time"}
     variables = {
         "time": Stored(
-            dims=("time",), values=counted[1:], attrs={**time_attrs, **({"bounds": "time_bound"} if with_bounds else {})}
+            dims=("time",),
+            values=counted[1:],
+            attrs={**time_attrs, **({"bounds": "time_bound"} if with_bounds else {})},
         ),
         "TLAT": _plane(stored_lat, "array of t-grid latitudes", "degrees_north", dims=("nlat", "nlon")),
         "TLONG": _plane(stored_lon, "array of t-grid longitudes", "degrees_east", dims=("nlat", "nlon")),
@@ -110,7 +132,9 @@ def write_cesm_pop(folder: Path, *, seed: int = 0, months: int = 14, with_bounds
     if with_bounds:
         bounds = np.stack([counted[:-1], counted[1:]], axis=1)
         variables["time_bound"] = Stored(
-            dims=("time", "d2"), values=bounds, attrs={"long_name": "boundaries for time-averaging interval", "units": units}
+            dims=("time", "d2"),
+            values=bounds,
+            attrs={"long_name": "boundaries for time-averaging interval", "units": units},
         )
     attrs = {"title": "b.e11.B20TRC5CNBDRD.f09_g16.001", "source": "CCSM POP2, the CCSM Ocean Component"}
     suffix = "" if with_bounds else "_without_bounds"
@@ -133,38 +157,63 @@ def write_duacs(folder: Path, *, seed: int = 0, days: int = 4) -> Written:
         "lon": np.arange(0.0625, 360.0, 15.0),
     }
     lat, west = coords["lat"], np.sort((coords["lon"] + 180.0) % 360.0 - 180.0)
-    truth, variables = xr.Dataset(), {
-        "time": Stored(
-            dims=("time",),
-            values=days_since(coords["time"], "1950-01-01").astype("f4"),
-            attrs={"units": "days since 1950-01-01 00:00:00", "calendar": "gregorian", "standard_name": "time"},
-        ),
-        "latitude": Stored(
-            dims=("latitude",),
-            values=lat.astype("f4"),
-            attrs={"units": "degrees_north", "standard_name": "latitude", "bounds": "lat_bnds"},
-        ),
-        "longitude": Stored(
-            dims=("longitude",),
-            values=west.astype("f4"),
-            attrs={"units": "degrees_east", "standard_name": "longitude", "bounds": "lon_bnds"},
-        ),
-        "lat_bnds": Stored(dims=("latitude", "nv"), values=np.stack([lat - 3.75, lat + 3.75], 1).astype("f4")),
-        "lon_bnds": Stored(dims=("longitude", "nv"), values=np.stack([west - 7.5, west + 7.5], 1).astype("f4")),
-    }
+    truth, variables = (
+        xr.Dataset(),
+        {
+            "time": Stored(
+                dims=("time",),
+                values=days_since(coords["time"], "1950-01-01").astype("f4"),
+                attrs={
+                    "units": "days since 1950-01-01 00:00:00",
+                    "calendar": "gregorian",
+                    "standard_name": "time",
+                },
+            ),
+            "latitude": Stored(
+                dims=("latitude",),
+                values=lat.astype("f4"),
+                attrs={"units": "degrees_north", "standard_name": "latitude", "bounds": "lat_bnds"},
+            ),
+            "longitude": Stored(
+                dims=("longitude",),
+                values=west.astype("f4"),
+                attrs={"units": "degrees_east", "standard_name": "longitude", "bounds": "lon_bnds"},
+            ),
+            "lat_bnds": Stored(
+                dims=("latitude", "nv"), values=np.stack([lat - 3.75, lat + 3.75], 1).astype("f4")
+            ),
+            "lon_bnds": Stored(
+                dims=("longitude", "nv"), values=np.stack([west - 7.5, west + 7.5], 1).astype("f4")
+            ),
+        },
+    )
     names = {
         "sla": ("sea_level_anomaly", "sea_surface_height_above_sea_level", "m", 0.4),
         "adt": ("sea_surface_height", "sea_surface_height_above_geoid", "m", 1.2),
-        "ugos": ("surface_geostrophic_eastward_velocity", "surface_geostrophic_eastward_sea_water_velocity", "m/s", 0.8),
+        "ugos": (
+            "surface_geostrophic_eastward_velocity",
+            "surface_geostrophic_eastward_sea_water_velocity",
+            "m/s",
+            0.8,
+        ),
     }
     for short, (name, standard, units, spread) in names.items():
         data = mask_land(make_field(rng, coords, mean=0.0, spread=spread))
         raw, values = pack(to_west_east(data).values, 1e-4, 0.0, "i4", -2147483647)
         truth[name] = to_west_east(data).copy(data=values).assign_coords(lon=west % 360.0).sortby("lon")
-        attrs = {"standard_name": standard, "units": units, "scale_factor": 1e-4, "coordinates": "longitude latitude"}
+        attrs = {
+            "standard_name": standard,
+            "units": units,
+            "scale_factor": 1e-4,
+            "coordinates": "longitude latitude",
+        }
         dims = ("time", "latitude", "longitude")
         variables[short] = Stored(dims=dims, values=raw, attrs=attrs, fill=np.int32(-2147483647))
-    attrs = {"Conventions": "CF-1.6", "title": "NRT merged all satellites Global Ocean Gridded SSALTO/DUACS", "product_version": "2019"}
+    attrs = {
+        "Conventions": "CF-1.6",
+        "title": "NRT merged all satellites Global Ocean Gridded SSALTO/DUACS",
+        "product_version": "2019",
+    }
     return Written(write_raw(folder / "nrt_global_allsat_phy_l4_20190223.nc", variables, attrs=attrs), truth)
 
 
@@ -176,9 +225,17 @@ def write_measures(folder: Path, *, seed: int = 0, steps: int = 3) -> Written:
         "lat": np.linspace(-79.5, 79.5, 9),
         "lon": np.arange(0.5, 360.0, 30.0),
     }
-    axis = {"Time": ("time", "Time"), "Latitude": ("lat", "degrees_north"), "Longitude": ("lon", "degrees_east")}
+    axis = {
+        "Time": ("time", "Time"),
+        "Latitude": ("lat", "degrees_north"),
+        "Longitude": ("lon", "degrees_east"),
+    }
     variables = {
-        name: Stored(dims=(name,), values=np.asarray(coords[key]), attrs={"units": units, "standard_name": name.lower()})
+        name: Stored(
+            dims=(name,),
+            values=np.asarray(coords[key]),
+            attrs={"units": units, "standard_name": name.lower()},
+        )
         for name, (key, units) in axis.items()
         if name != "Time"
     }
@@ -188,13 +245,20 @@ def write_measures(folder: Path, *, seed: int = 0, steps: int = 3) -> Written:
         attrs={"units": "days since 1985-01-01 00:00:00", "calendar": "gregorian", "standard_name": "time"},
     )
     truth = xr.Dataset()
-    for short, name, spread in (("SLA", "sea_level_anomaly", 0.4), ("SLA_ERR", "sea_level_anomaly_error", 0.1)):
+    for short, name, spread in (
+        ("SLA", "sea_level_anomaly", 0.4),
+        ("SLA_ERR", "sea_level_anomaly_error", 0.1),
+    ):
         data = mask_land(make_field(rng, coords, mean=0.0, spread=spread)).astype("f4")
         truth[name] = data
         values = data.transpose("time", "lon", "lat").fillna(float(_POP_FILL)).values.astype("f4")
         dims = ("Time", "Longitude", "Latitude")
-        variables[short] = Stored(dims=dims, values=values, attrs={"units": "m", "long_name": name}, fill=_POP_FILL)
-    return Written(write_raw(folder / "ssh_grids_v2205_1993010312.nc", variables, attrs={"institution": "JPL"}), truth)
+        variables[short] = Stored(
+            dims=dims, values=values, attrs={"units": "m", "long_name": name}, fill=_POP_FILL
+        )
+    return Written(
+        write_raw(folder / "ssh_grids_v2205_1993010312.nc", variables, attrs={"institution": "JPL"}), truth
+    )
 
 
 def write_aviso_trend_map(folder: Path, *, seed: int = 0) -> Written:
@@ -254,7 +318,11 @@ def _plane(
     fill: float | None = None,
 ) -> Stored:
     attrs: dict[str, Any] = {"units": units}
-    attrs |= {"long_name": name} if bounds is None else {"standard_name": name, "bounds": bounds, "missing_value": 1e20}
+    attrs |= (
+        {"long_name": name}
+        if bounds is None
+        else {"standard_name": name, "bounds": bounds, "missing_value": 1e20}
+    )
     return Stored(dims=dims, values=values, attrs=attrs, fill=fill)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,10 @@ from isopleth.testing.miniature import Stored, Written, daily, days_since, make_
 _LAT = np.linspace(-90, 90, 13)
 _LON = np.arange(0.0, 360.0, 20.0)
 _LEVELS = np.array([500.0, 850.0])
-_OLD_ATTRS = {"Conventions": "CF-1.6", "history": "2023-01-01 grib_to_netcdf -S param -o cache/adaptor.mars.nc"}
+_OLD_ATTRS = {
+    "Conventions": "CF-1.6",
+    "history": "2023-01-01 grib_to_netcdf -S param -o cache/adaptor.mars.nc",
+}
 _NEW_ATTRS = {
     "GRIB_centre": "ecmf",
     "GRIB_edition": np.int64(1),
@@ -24,7 +28,7 @@ _NEW_ATTRS = {
 
 
 def write_era5_old_cds(folder: Path, *, seed: int = 0, days: int = 4) -> Written:
-    """Write ERA5 on pressure levels as the old store did: classic NetCDF, packed shorts, latitude descending."""
+    """Write ERA5 as the old store did: classic NetCDF, packed shorts, latitude descending."""
     rng = np.random.default_rng(seed)
     coords = {"time": daily("2001-01-30", days), "level": _LEVELS, "lat": _LAT, "lon": _LON}
     fields = {
@@ -43,7 +47,7 @@ def write_era5_old_cds(folder: Path, *, seed: int = 0, days: int = 4) -> Written
 
 
 def write_era5_old_cds_expver(folder: Path, *, seed: int = 0, days: int = 6) -> Written:
-    """Write ERA5 with its preliminary end: dimension ``expver`` is 1, then 5, each missing where the other is."""
+    """Write ERA5 with its preliminary end: ``expver`` 1 and 5, each missing where the other is not."""
     rng = np.random.default_rng(seed)
     coords = {"time": daily("2023-10-01", days), "lat": _LAT, "lon": _LON}
     data = make_field(rng, coords, mean=288.0, spread=20.0)
@@ -52,7 +56,9 @@ def write_era5_old_cds_expver(folder: Path, *, seed: int = 0, days: int = 6) -> 
     final = days // 2
     both[final:, 0] = both[:final, 1] = stored.fill
     variables = _old_axes(coords)
-    variables["expver"] = Stored(dims=("expver",), values=np.array([1, 5], "i4"), attrs={"long_name": "expver"})
+    variables["expver"] = Stored(
+        dims=("expver",), values=np.array([1, 5], "i4"), attrs={"long_name": "expver"}
+    )
     variables["t2m"] = Stored(
         dims=("time", "expver", "latitude", "longitude"),
         values=both,
@@ -73,7 +79,11 @@ def write_era5_new_cds(folder: Path, *, seed: int = 0, days: int = 3) -> Written
     variables["u"] = Stored(
         dims=("valid_time", "pressure_level", "latitude", "longitude"),
         values=values,
-        attrs={"units": "m s**-1", "standard_name": "eastward_wind", "coordinates": "number valid_time expver"},
+        attrs={
+            "units": "m s**-1",
+            "standard_name": "eastward_wind",
+            "coordinates": "number valid_time expver",
+        },
         fill=np.float32(np.nan),
     )
     path = write_raw(folder / "era5_new_cds.nc", variables, attrs=_NEW_ATTRS)
@@ -124,9 +134,10 @@ def write_era5_zip(folder: Path, *, seed: int = 0, days: int = 3) -> Written:
 
 
 def write_weatherbench2(folder: Path, *, seed: int = 0, days: int = 5, zarr_format: int = 2) -> Written:
-    """Write a WeatherBench 2 store of 64x32 kind: no poles, longitude before latitude, version 2 consolidated.
+    """Write a WeatherBench 2 store of the 64x32 kind: no poles, longitude before latitude.
 
-    Version 3 has the order of the full-resolution stores: latitude from the north, then longitude.
+    Version 2 is consolidated. Version 3 has the order of the full-resolution stores: latitude from the north,
+    then longitude.
     """
     rng = np.random.default_rng(seed)
     lat, lon = np.linspace(-90 + 7.5, 90 - 7.5, 12), np.arange(0.0, 360.0, 15.0)
@@ -139,16 +150,28 @@ def write_weatherbench2(folder: Path, *, seed: int = 0, days: int = 5, zarr_form
             "total_precipitation_6hr": make_field(rng, flat, mean=0.0, spread=0.01).clip(min=0).astype("f4"),
         }
     )
-    for name, units in (("geopotential", "m**2 s**-2"), ("2m_temperature", "K"), ("total_precipitation_6hr", "m")):
+    for name, units in (
+        ("geopotential", "m**2 s**-2"),
+        ("2m_temperature", "K"),
+        ("total_precipitation_6hr", "m"),
+    ):
         truth[name].attrs = {"units": units, "long_name": name}
-    stored = truth.rename(lat="latitude", lon="longitude").assign_coords(level=("level", _LEVELS.astype("i8")))
+    stored = truth.rename(lat="latitude", lon="longitude").assign_coords(
+        level=("level", _LEVELS.astype("i8"))
+    )
     if zarr_format == 2:
         stored = stored.transpose("time", "level", "longitude", "latitude")
     else:
         stored = stored.isel(latitude=slice(None, None, -1))
     path = folder / f"weatherbench2_v{zarr_format}.zarr"
-    encoding = {name: {"chunks": (1, *array.shape[1:])} for name, array in stored.data_vars.items()}
-    encoding["time"] = {"units": "hours since 1959-01-01", "calendar": "proleptic_gregorian", "dtype": "int64"}
+    encoding: dict[str, dict[str, Any]] = {
+        str(name): {"chunks": (1, *array.shape[1:])} for name, array in stored.data_vars.items()
+    }
+    encoding["time"] = {
+        "units": "hours since 1959-01-01",
+        "calendar": "proleptic_gregorian",
+        "dtype": "int64",
+    }
     stored.to_zarr(path, zarr_format=zarr_format, consolidated=zarr_format == 2, encoding=encoding)
     return Written(path, truth)
 
@@ -173,9 +196,13 @@ def _old_axes(coords: dict[str, np.ndarray]) -> dict[str, Stored]:
     hours = days_since(coords["time"], "1900-01-01", per_day=24).astype("i4")
     axes = {
         "longitude": Stored(dims=("longitude",), values=_LON.astype("f4"), attrs={"units": "degrees_east"}),
-        "latitude": Stored(dims=("latitude",), values=_LAT[::-1].astype("f4"), attrs={"units": "degrees_north"}),
+        "latitude": Stored(
+            dims=("latitude",), values=_LAT[::-1].astype("f4"), attrs={"units": "degrees_north"}
+        ),
         "time": Stored(
-            dims=("time",), values=hours, attrs={"units": "hours since 1900-01-01 00:00:00.0", "calendar": "gregorian"}
+            dims=("time",),
+            values=hours,
+            attrs={"units": "hours since 1900-01-01 00:00:00.0", "calendar": "gregorian"},
         ),
     }
     if "level" in coords:
@@ -193,11 +220,15 @@ def _new_axes(coords: dict[str, np.ndarray]) -> dict[str, Stored]:
     }
     axes = {
         "number": Stored(
-            dims=(), values=np.int64(0), attrs={"units": "1", "standard_name": "realization", "long_name": "member"}
+            dims=(),
+            values=np.int64(0),
+            attrs={"units": "1", "standard_name": "realization", "long_name": "member"},
         ),
         "valid_time": Stored(dims=("valid_time",), values=seconds, attrs=time_attrs),
         "latitude": Stored(
-            dims=("latitude",), values=_LAT[::-1], attrs={"units": "degrees_north", "standard_name": "latitude"}
+            dims=("latitude",),
+            values=_LAT[::-1],
+            attrs={"units": "degrees_north", "standard_name": "latitude"},
         ),
         "longitude": Stored(
             dims=("longitude",), values=_LON, attrs={"units": "degrees_east", "standard_name": "longitude"}

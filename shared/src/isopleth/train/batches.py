@@ -52,13 +52,9 @@ class EpochSampler(Sampler[int]):
         """Choose the epoch whose order comes next, from its start."""
         self.epoch, self.position = epoch, 0
 
-    def state_dict(self) -> dict[str, int]:
-        """Give the place at which the next iteration starts."""
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Start the next iteration in `epoch` after `position` samples of this process."""
-        self.epoch, self.position = state["epoch"], state["position"]
+    def skip(self, samples: int) -> None:
+        """Begin the next iteration, and only that, after so many samples of this process."""
+        self.position = samples
 
     def __iter__(self) -> Iterator[int]:
         order = torch.arange(self.length)
@@ -73,13 +69,12 @@ class EpochSampler(Sampler[int]):
         return -(-self.length // self.world)
 
 
-class ReplayableLoader:
-    """A training loader that knows its place and can come back to it.
+class DealtLoader:
+    """A loader that gives each process its share of the samples.
 
-    A plain `DataLoader` gets an `EpochSampler` in place of its random or sequential one. Any other sampler
-    is left as it is: if it has ``set_epoch`` it is told the epoch (and if it has ``load_state_dict`` too, it
-    is sent to its place directly); else it draws from generators seeded by (seed, epoch), and the batches
-    before the place are drawn again and thrown away.
+    A plain `DataLoader` gets an `EpochSampler` in place of its random or sequential one; any other has to
+    deal out its samples itself. Nothing is drawn from a random generator before the first batch is asked
+    for.
 
     Parameters
     ----------
@@ -92,8 +87,6 @@ class ReplayableLoader:
     def __init__(self, loader: Iterable[Any], *, seed: int) -> None:
         self.loader = loader
         self.seed = seed
-        self.epoch = 0
-        self.batch = 0
         self._dealt: Iterable[Any] | None = None
 
     @property
@@ -107,8 +100,43 @@ class ReplayableLoader:
         return len(self.dealt)  # type: ignore[arg-type] # a loader without length raises, as it should
 
     def __iter__(self) -> Iterator[Any]:
+        yield from self.dealt
+
+
+class ReplayableLoader(DealtLoader):
+    """A training loader that knows its place and can come back to it.
+
+    A loader with ``state_dict`` and ``load_state_dict`` of its own is asked for its place; of a plain one the
+    samples before the place are skipped. Others draw from generators seeded by (seed, epoch), and the
+    batches before the place are drawn again and thrown away. A sampler with ``set_epoch`` is told the epoch.
+
+    Parameters
+    ----------
+    loader, seed
+        As in `DealtLoader`; the loader must have a length.
+
+    Raises
+    ------
+    ConfigError
+        If it has none.
+    """
+
+    def __init__(self, loader: Iterable[Any], *, seed: int) -> None:
+        super().__init__(loader, seed=seed)
+        try:
+            len(loader)  # type: ignore[arg-type] # asking is the check
+        except TypeError as error:
+            raise ConfigError(
+                f"the training loader must have a length, got {type(loader).__name__} without one",
+                hint="give an iterable dataset a __len__: without it no place in it can be found again",
+            ) from error
+        self.epoch = 0
+        self.batch = 0
+        self._own_state: dict[str, Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
         # Lightning stops asking after the last batch, so a finished epoch is noticed when the next begins.
-        if self.batch and self.batch == self._length():
+        if self.batch and self.batch == len(self):
             self.epoch, self.batch = self.epoch + 1, 0
         done = self.batch
         with isolated_random_state(self.seed, self.epoch, rank_and_world()[0]):
@@ -122,26 +150,25 @@ class ReplayableLoader:
             raise DataError("the training loader must give at least one batch, got none")
         self.epoch, self.batch = self.epoch + 1, 0
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Give the place: epochs finished, and batches delivered in the present one."""
-        return {"epoch": self.epoch, "batch": self.batch}
+        loader: Any = self.loader
+        own = loader.state_dict() if _is_stateful(loader) else None
+        return {"epoch": self.epoch, "batch": self.batch, "own": own}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a place; the next iteration starts there."""
-        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
-
-    def _length(self) -> int | None:
-        try:
-            return len(self)
-        except TypeError:
-            return None
+        self.epoch, self.batch, self._own_state = int(state["epoch"]), int(state["batch"]), state["own"]
 
     def _start(self, done: int) -> Iterator[Any]:
         """Iterate over the epoch from batch number `done` on."""
+        own_state, self._own_state = self._own_state, None
+        if own_state is not None:
+            self.dealt.load_state_dict(own_state)  # type: ignore[attr-defined] # it gave this state
         for sampler in _samplers(self.dealt):
             if hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(self.epoch)
-        if done and self._seek(done):
+        if done == 0 or own_state is not None or self._skip(done):
             return iter(self.dealt)
         batches = iter(self.dealt)
         drawn = sum(1 for _ in islice(batches, done))
@@ -149,18 +176,20 @@ class ReplayableLoader:
             raise DataError(f"the training loader must have the {done} batches already done, got {drawn}")
         return batches
 
-    def _seek(self, done: int) -> bool:
-        """Send the sampler to its place; False where the batches must be drawn again instead."""
+    def _skip(self, done: int) -> bool:
+        """Skip samples without reading them; False where the batches must be drawn again instead."""
         loader = self.dealt
-        if not isinstance(loader, DataLoader) or loader.batch_size is None:
+        if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, EpochSampler):
             return False
-        if isinstance(loader.sampler, EpochSampler) and loader.num_workers:
-            # Random transforms in the workers continue as they would have only if they are repeated.
+        if loader.num_workers or loader.batch_size is None:
+            # The random numbers of a worker are where they would be only if its batches are repeated.
             return False
-        if not hasattr(loader.sampler, "load_state_dict"):
-            return False
-        loader.sampler.load_state_dict({"epoch": self.epoch, "position": done * loader.batch_size})
+        loader.sampler.skip(done * loader.batch_size)
         return True
+
+
+def _is_stateful(loader: Any) -> bool:
+    return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
 
 
 def _samplers(loader: Iterable[Any]) -> list[Any]:

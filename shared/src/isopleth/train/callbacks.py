@@ -152,7 +152,6 @@ class Checkpoints(Checkpoint):
         self.sign = 1.0 if mode == "min" else -1.0
         self.best_score: float | None = None
         self._improved = False
-        self._saved_step = -1
         self._stepped = 0
         self.leaving: Interrupted | None = None
 
@@ -167,7 +166,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the signals back from Lightning, which has just put its own handler over SIGTERM."""
         self.watch.install()
-        self._stepped = self._saved_step = trainer.global_step
+        self._stepped = trainer.global_step
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -184,10 +183,7 @@ class Checkpoints(Checkpoint):
         if trainer.global_step == self._stepped:
             return  # in the middle of an accumulation, whose gradients a checkpoint does not hold
         self._stepped = trainer.global_step
-        if (
-            _validation_follows(trainer, batch_idx)
-            or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        ):
+        if _validation_follows(trainer, batch_idx) or _is_last_batch(trainer):
             return  # both save at their end
         if signum or self._stepped % self.every == 0 or self._stepped == trainer.max_steps:
             self._save(trainer, pl_module)
@@ -243,9 +239,10 @@ class Checkpoints(Checkpoint):
                 where=self.run.path,
                 hint=f"not saved: {self.run.last} is the last good state; lower the learning rate or clip",
             )
-        trainer.save_checkpoint(self.run.last, weights_only=False)
+        # The best first: killed in between, the run resumes from before the score and finds it again.
+        trainer.save_checkpoint(self.run.best if self._improved else self.run.last, weights_only=False)
         if self._improved and trainer.is_global_zero:
-            _copy(self.run.last, self.run.best)
+            _copy(self.run.best, self.run.last)
         self._improved = False
 
 

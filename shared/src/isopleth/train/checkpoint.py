@@ -46,8 +46,6 @@ def load_checkpoint(path: str | os.PathLike[str], *, device: str | torch.device 
         raise DataError("a checkpoint must be an existing file, got none", where=path)
     try:
         content = torch.load(path, map_location=device, weights_only=True)  # noqa: TID251 - this is its one place
-    except OSError:
-        raise
     except Exception as error:  # the reader has no exception of its own: a stranger's bytes raise anything
         raise DataError(
             f"a checkpoint must hold tensors and plain values only, got {_first_line(error)}",

@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from torch import nn
 
 from isopleth.config import check_choice, check_positive
 from isopleth.errors import ConfigError
-from isopleth.train.batches import ReplayableLoader
+from isopleth.train.batches import DealtLoader, ReplayableLoader
 from isopleth.train.callbacks import (
     Checkpoints,
     Continuation,
@@ -69,6 +69,11 @@ class FitResult:
         """The weights to use: the best where there was a validation, else the last."""
         return self.run.best if self.best_score is not None and self.run.best.exists() else self.run.last
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values, as a verb returns them."""
+        record = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "run"}
+        return {"run": str(self.run.path), "checkpoint": str(self.checkpoint), **record}
+
 
 def fit(
     module: L.LightningModule,
@@ -106,7 +111,7 @@ def fit(
         A plain one is dealt out to the processes, in an order that follows from seed and epoch; its batch
         size is that of one process. A dict batch may name its samples by "time" or "index": errors do.
     val_loader : DataLoader or iterable of batches, optional
-        Validation at the end of each epoch.
+        Validation at the end of each epoch; as many batches on every process.
     run_dir : path or RunDirectory
         Where checkpoints/ and metrics.csv go.
     runtime : Runtime, optional
@@ -167,15 +172,15 @@ def fit(
         raise ConfigError("max_epochs or max_steps must be given, got neither")
     if patience is not None and val_loader is None:
         raise ConfigError("patience must go with a validation loader, got none")
+    batches = ReplayableLoader(train_loader, seed=runtime.seed)
+    runtime.apply()
     resumes = run.prepare(resume=resume)
     if config is not None:
         run.write_config(config)
-
-    runtime.apply()
     if runtime.compile:
         compile_networks(module)
+
     watch = SignalWatch()
-    batches = ReplayableLoader(train_loader, seed=runtime.seed)
     metrics = MetricsFile(run.metrics)
     continuation = Continuation(batches, seed=runtime.seed)
     keeper = Checkpoints(run, watch, every=checkpoint_every, monitor=monitor, mode=mode)
@@ -212,7 +217,13 @@ def fit(
             enable_model_summary=False,
             enable_autolog_hparams=False,
         )
-        trainer.fit(module, batches, val_loader, ckpt_path=run.last if resumes else None, weights_only=True)
+        trainer.fit(
+            module,
+            batches,
+            _deal_out(val_loader, runtime.seed),
+            ckpt_path=run.last if resumes else None,
+            weights_only=True,
+        )
     if not continuation.trained:
         # The run was complete already, and Lightning has put no averaged weights into the module.
         module.load_state_dict(load_checkpoint(run.last)["state_dict"])
@@ -225,6 +236,14 @@ def fit(
         best_score=keeper.best_score,
         stopped_early=any(callback.wait_count >= callback.patience for callback in stopper),
     )
+
+
+def _deal_out(loaders: Any, seed: int) -> Any:
+    if loaders is None:
+        return None
+    if isinstance(loaders, list | tuple):
+        return [DealtLoader(loader, seed=seed) for loader in loaders]
+    return DealtLoader(loaders, seed=seed)
 
 
 @contextlib.contextmanager
@@ -259,8 +278,6 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         # Lightning 2.6 asks torch 2.15's pytree in a way that torch will take away.
         warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`", FutureWarning)
-        # How many workers are right is the tool's choice: data in memory want none.
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # Training without a validation loader is a choice.
         warnings.filterwarnings("ignore", ".*`validation_step` but have no `val_dataloader`.*")
         try:
