@@ -1,10 +1,10 @@
 """Sphinx, with the field's usual theme; the reference is made from the docstrings."""
 
-from importlib.metadata import version
+from importlib import metadata
 
 project = "isopleth"
 author = "The isopleth developers"
-release = version("isopleth")
+release = version = metadata.version("isopleth")
 extensions = [
     "myst_parser",
     "numpydoc",

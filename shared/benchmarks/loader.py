@@ -140,7 +140,7 @@ def compare(folder: Path, fields: xr.Dataset, seconds: float) -> dict[str, Any]:
             ratio("packed, cold / dask", cold, naive, asked=5.0),
             ratio("packed, in memory / dask", memory, naive, asked=50.0),
         ],
-        "note": f"a sample is {megabytes:.2f} MB: dask is limited by a task and a call a chunk, the cold store "
+        "note": f"a sample is {megabytes:.2f} MB: dask is limited by its task a chunk, the cold store "
         "by one call a time step and the disk, memory by the bandwidth of one copy",
     }
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isopleth.grid import Grid
-from isopleth.io.regrid import regrid, valid_fraction
+from isopleth.io import regrid, valid_fraction
 
 
 def field(grid, data):

@@ -7,7 +7,7 @@ import xarray as xr
 
 from isopleth.errors import DataError
 from isopleth.grid import Grid, great_circle_km
-from isopleth.io.regrid import regrid
+from isopleth.io import regrid
 
 METHODS = ["conservative", "bilinear", "nearest"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from isopleth.errors import ConfigError, DataError
 from isopleth.grid import Grid
-from isopleth.io.regrid import regrid
+from isopleth.io import regrid
 
 METHODS = ["conservative", "bilinear", "nearest"]
 

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from isopleth.data.normaliser import Normaliser
-from isopleth.data.pack import pack
+from isopleth.data.packing import pack
 from isopleth.data.store import PackedStore, open_store
 
 # These are torch from the first line.

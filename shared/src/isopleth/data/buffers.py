@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isopleth.data.normaliser import Normaliser
@@ -18,15 +18,15 @@ class NormaliserBuffers(nn.Module):
 
     .. math:: z = (x - \mu_c) / \sigma_c
 
-    The statistics are kept as the bits of their float64 values, in an integer buffer: neither ``.half()``,
-    nor a device without float64, nor safetensors rounds them, so `normaliser` gives back what came in. The
-    arithmetic is in float32, whatever the precision of the model.
+    Each float64 statistic is kept as three float32 numbers that add up to it, so that `normaliser` gives back
+    what came in (numbers above 1e-25) from safetensors, from devices without float64, and from an average of
+    weights; a cast of the model to half precision passes them by. The arithmetic is in float32.
 
     Parameters
     ----------
     normaliser : Normaliser or sequence of str
-        Statistics, or only the channel names of a model whose weights are still to be loaded (which then
-        leaves fields as they are).
+        Statistics, or only the channel names of a model whose weights are still to be loaded (which until
+        then leaves fields as they are).
 
     Examples
     --------
@@ -35,9 +35,7 @@ class NormaliserBuffers(nn.Module):
     1.0
     """
 
-    bits: Tensor
-    mean: Tensor
-    std: Tensor
+    parts: Tensor
 
     def __init__(self, normaliser: Normaliser | Sequence[str]) -> None:
         super().__init__()
@@ -46,16 +44,24 @@ class NormaliserBuffers(nn.Module):
             normaliser = Normaliser(names, np.zeros(len(names)), np.ones(len(names)))
         self.channels = normaliser.channels
         self._period, self._area_weighted = normaliser.period, normaliser.area_weighted
-        exact = torch.from_numpy(np.stack([normaliser.mean, normaliser.std]))
-        self.register_buffer("bits", exact.view(torch.int64))
-        self.register_buffer("mean", None, persistent=False)
-        self.register_buffer("std", None, persistent=False)
-        self._derive()
+        parts = _split(np.stack([normaliser.mean, normaliser.std]))
+        self.register_buffer("parts", torch.tensor(parts.tolist(), dtype=torch.float32))
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of each channel, rounded to float32, shape (channel, 1, 1)."""
+        return self.parts[0, 0, :, None, None]
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of each channel, rounded to float32, shape (channel, 1, 1)."""
+        return self.parts[0, 1, :, None, None]
 
     @property
     def normaliser(self) -> Normaliser:
         """The statistics, exactly as they came in."""
-        mean, std = self.bits.detach().cpu().view(torch.float64).numpy()
+        high, middle, low = self.parts.detach().cpu().double().numpy()
+        mean, std = (high + middle) + low
         return Normaliser(self.channels, mean, std, self._period, self._area_weighted)
 
     def forward(self, fields: Tensor) -> Tensor:
@@ -89,19 +95,18 @@ class NormaliserBuffers(nn.Module):
                 f"fields must be of shape (..., {len(self.channels)}, lat, lon), got {tuple(fields.shape)}"
             )
 
-    def _derive(self) -> None:
-        """Round the statistics to what the arithmetic uses, where the exact ones are."""
-        if self.bits.device.type == "meta":
-            rounded = torch.empty(self.bits.shape, dtype=torch.float32, device="meta")
-        else:
-            rounded = self.bits.cpu().view(torch.float64).float().to(self.bits.device)
-        self.mean, self.std = rounded[:, :, None, None]
-
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NormaliserBuffers:
+        exact = self.parts
         super()._apply(fn, recurse)
-        self._derive()
+        if self.parts.dtype != exact.dtype:  # `.half()` and the like are for weights
+            self.parts = exact.to(self.parts.device)
         return self
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._derive()
+
+def _split(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Write float64 numbers as sums of three float32 ones, the first of them nearest: shape (3, ...)."""
+    parts, rest = [], values
+    for _ in range(3):
+        parts.append(rest.astype(np.float32))
+        rest = rest - parts[-1]
+    return np.stack(parts)

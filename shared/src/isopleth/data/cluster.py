@@ -8,6 +8,7 @@ from typing import Any
 from isopleth.errors import ConfigError, require
 
 _TASKS_A_THREAD = 2
+_PATIENCE = "10s"
 
 
 def run_tasks(tasks: Iterator[Any], scheduler: str | None) -> Iterator[Any]:
@@ -35,7 +36,7 @@ def run_tasks(tasks: Iterator[Any], scheduler: str | None) -> Iterator[Any]:
     distributed = require("distributed", install="isopleth[cluster]", purpose="use a dask cluster")
     with _connect(distributed, scheduler) as client:
         limit = max(1, _TASKS_A_THREAD * sum(client.nthreads().values()))
-        running = distributed.as_completed()
+        running = distributed.as_completed(loop=client.loop)
         for task in tasks:
             running.add(client.compute(task))
             if running.count() >= limit:
@@ -46,7 +47,7 @@ def run_tasks(tasks: Iterator[Any], scheduler: str | None) -> Iterator[Any]:
 
 def _connect(distributed: Any, scheduler: str) -> Any:
     try:
-        return distributed.Client(scheduler, timeout="10s", set_as_default=False)
+        return distributed.Client(scheduler, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"scheduler must be the address of a running dask scheduler, got {scheduler!r}",

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.distributed
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from isopleth.config import check_choice
 from isopleth.data.windows import Batch, Windows
-from isopleth.errors import ConfigError
+from isopleth.errors import ConfigError, IsoplethError
 
 StartMethod = Literal["forkserver", "spawn", "fork"]
 
@@ -142,6 +142,22 @@ class BatchSampler(DistributedSampler[list[int]]):
         return np.random.default_rng([self.seed, self.epoch]).permutation(self.n_samples)
 
 
+class _Courier(Dataset[Batch | IsoplethError]):
+    """Windows that hand an error over whole: torch would make a worker's traceback its message."""
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, numbers: list[int]) -> Batch | IsoplethError:
+        try:
+            return self.windows[numbers]
+        except IsoplethError as error:
+            return error
+
+
 class WindowLoader(DataLoader[Batch]):
     """A `DataLoader` of whole batches that knows how many it has handed out; made by `make_loader`.
 
@@ -154,8 +170,15 @@ class WindowLoader(DataLoader[Batch]):
         # A generator begins at its first `next`: what is set between `iter` and that still counts.
         self.sampler.begin()
         for batch in super().__iter__():
+            if isinstance(batch, IsoplethError):
+                raise batch
             self.sampler.delivered += 1
             yield batch
+
+    @property
+    def windows(self) -> Windows:
+        """What is loaded."""
+        return self.dataset.windows  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sampler's state, by batches handed out and not by those workers have fetched ahead."""
@@ -236,7 +259,7 @@ def make_loader(
             "persistent_workers": True,
         }
     return WindowLoader(
-        windows,
+        _Courier(windows),  # type: ignore[arg-type]
         batch_size=None,  # the sampler's items are batches already
         sampler=sampler,
         num_workers=count,

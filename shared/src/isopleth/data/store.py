@@ -40,7 +40,7 @@ class PackedStore:
         The folder.
     dtype : {"float32", "float16", "bfloat16"}
         Precision of the fields.
-    fields_of : tuple of Channel
+    layers : tuple of Channel
         What each channel is.
     axis : TimeAxis
         Time stamps.
@@ -58,7 +58,7 @@ class PackedStore:
 
     path: Path
     dtype: Precision
-    fields_of: tuple[Channel, ...]
+    layers: tuple[Channel, ...]
     axis: TimeAxis
     grid: Grid
     normaliser: Normaliser
@@ -71,12 +71,12 @@ class PackedStore:
     @property
     def channels(self) -> tuple[str, ...]:
         """Channel names, in order."""
-        return tuple(channel.name for channel in self.fields_of)
+        return tuple(channel.name for channel in self.layers)
 
     @property
     def levels(self) -> tuple[float | None, ...]:
         """Level of each channel in hPa, None for a single-level field."""
-        return tuple(channel.level for channel in self.fields_of)
+        return tuple(channel.level for channel in self.layers)
 
     @cached_property
     def times(self) -> NDArray[Any]:
@@ -86,7 +86,7 @@ class PackedStore:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Sizes of (time, channel, lat, lon)."""
-        return (len(self.axis), len(self.fields_of), *self.grid.shape)
+        return (len(self.axis), len(self.layers), *self.grid.shape)
 
     @property
     def step_bytes(self) -> int:
@@ -148,7 +148,7 @@ class PackedStore:
             Variables over (time, [level,] lat, lon), with units.
         """
         names = list(self.channels if channels is None else channels)
-        known = [self.fields_of[self.channel_index(name)] for name in names]
+        known = [self.layers[self.channel_index(name)] for name in names]
         physical = self.normaliser.select(names).inverse(np.asarray(values))
         coords = {"time": np.asarray(times), "lat": self.grid.lat, "lon": self.grid.lon}
         fields: dict[str, xr.DataArray] = {}
@@ -267,7 +267,7 @@ def open_store(path: str | Path) -> PackedStore:
         store = PackedStore(
             path=folder,
             dtype=record["dtype"],
-            fields_of=tuple(Channel(**channel) for channel in record["channels"]),
+            layers=tuple(Channel(**channel) for channel in record["channels"]),
             axis=TimeAxis(time["seconds"], time["calendar"], is_cftime=time["is_cftime"]),
             grid=Grid(grid["lat"], grid["lon"]),
             normaliser=normaliser,

@@ -120,11 +120,8 @@ class TimeAxis:
         index: Any = xr.CFTimeIndex(stamps) if self.is_cftime else pd.DatetimeIndex(stamps)
         try:
             inside[index.slice_indexer(start, end)] = True
-            backwards = start is not None and end is not None and _is_after(index, start, end)
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"period must be two ISO dates, got {period!r}", hint=str(error)) from error
-        if backwards:
-            raise ConfigError(f"period must end after it begins, got {period!r}")
         return inside
 
     def positions(self, step: str | None = None) -> Positions:
@@ -205,14 +202,12 @@ def _check_period(period: Period | None) -> Period:
         return None, None
     if isinstance(period, str) or not isinstance(period, Sequence) or len(period) != 2:
         raise ConfigError(f"period must be two ISO dates, got {period!r}")
-    start, end = (None if date is None else str(date) for date in period)
+    start, end = (None if date is None else str(date).replace(" ", "T") for date in period)
+    if start is not None and end is not None:
+        both = min(len(start), len(end))  # ISO dates sort as text, as far as both are given
+        if start[:both] > end[:both]:
+            raise ConfigError(f"period must end after it begins, got {period!r}")
     return start, end
-
-
-def _is_after(index: Any, start: str, end: str) -> bool:
-    """Whether no stamp could lie in [start, end]: `slice_indexer` gives an empty slice for that, silently."""
-    low = index.get_slice_bound(start, "left") if len(index) else 0
-    return bool(low > index.get_slice_bound(end, "right"))
 
 
 def _common_calendar(stamps: NDArray[Any]) -> str:

@@ -11,6 +11,7 @@ _HOMES = {
     "LEXICON": "lexicon",
     "Provenance": "write",
     "Quantity": "lexicon",
+    "ZarrWriter": "write",
     "atomic_path": "write",
     "convert": "units",
     "convert_calendar": "calendars",
@@ -18,7 +19,9 @@ _HOMES = {
     "find_sources": "sources",
     "inspect_source": "inspection",
     "open_fields": "read",
-    "regrid": "regrid",
+    "recover_output": "write",
+    "regrid": "regridding",
+    "valid_fraction": "regridding",
     "write_json": "write",
     "write_netcdf": "write",
     "write_text": "write",
@@ -30,10 +33,19 @@ if TYPE_CHECKING:
     from isopleth.io.inspection import Inspection, inspect_source
     from isopleth.io.lexicon import LEXICON, Quantity
     from isopleth.io.read import open_fields
-    from isopleth.io.regrid import regrid
+    from isopleth.io.regridding import regrid, valid_fraction
     from isopleth.io.sources import find_sources
     from isopleth.io.units import Conversion, convert, find_conversion
-    from isopleth.io.write import Provenance, atomic_path, write_json, write_netcdf, write_text, write_zarr
+    from isopleth.io.write import (
+        Provenance,
+        ZarrWriter,
+        atomic_path,
+        recover_output,
+        write_json,
+        write_netcdf,
+        write_text,
+        write_zarr,
+    )
 
 __all__ = [
     "LEXICON",
@@ -41,6 +53,7 @@ __all__ = [
     "Inspection",
     "Provenance",
     "Quantity",
+    "ZarrWriter",
     "atomic_path",
     "convert",
     "convert_calendar",
@@ -48,7 +61,9 @@ __all__ = [
     "find_sources",
     "inspect_source",
     "open_fields",
+    "recover_output",
     "regrid",
+    "valid_fraction",
     "write_json",
     "write_netcdf",
     "write_text",
@@ -60,10 +75,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name from its module when it is first used (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Kept, so that the submodule of the same name (regrid) does not hide the function.
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

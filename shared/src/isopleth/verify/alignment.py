@@ -55,6 +55,8 @@ class Pair:
                 f"an ensemble forecast must have the dimension {MEMBER!r}, got {self.forecast.dims}",
                 hint=f"rename it, or forecast.expand_dims({MEMBER!r}) for a single one",
             )
+        if not self.forecast.sizes[MEMBER]:
+            raise DataError("an ensemble forecast must have at least one member, got 0")
         members_last = self.forecast.transpose(..., MEMBER)
         return members_last.chunk({MEMBER: -1}) if members_last.chunks else members_last
 

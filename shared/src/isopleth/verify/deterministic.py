@@ -1,7 +1,7 @@
 """Scores of one forecast: bias, MAE, MSE, RMSE and the anomaly correlation.
 
 Here f is the forecast, o the truth, c the climatology, and <.> the weighted mean over the cells that are
-present in all of them. Parameters not described are those of `isopleth.verify.score`.
+present in all of them.
 """
 
 from __future__ import annotations
@@ -62,8 +62,18 @@ def bias(
 ) -> xr.DataArray:
     """Return the mean error, <f - o>.
 
-    Positive where the forecast is too high. Unbiased for the expected error. In the units of the fields.
-    Missing cells drop out in pairs; none left gives NaN. [1]_, section on scalar accuracy measures.
+    Positive where the forecast is too high. Unbiased for the expected error. Missing cells drop out in
+    pairs; none left gives NaN. [1]_
+
+    Parameters
+    ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
+
+    Returns
+    -------
+    DataArray
+        In the units of the fields, on the dimensions that are kept.
 
     References
     ----------
@@ -77,8 +87,18 @@ def mae(
 ) -> xr.DataArray:
     """Return the mean absolute error, <abs(f - o)>.
 
-    Unbiased for the expected absolute error; smallest for the median of what may happen. In the units of
-    the fields. Missing cells drop out in pairs; none left gives NaN. [1]_
+    Unbiased for the expected absolute error; smallest for the median of what may happen. Missing cells
+    drop out in pairs; none left gives NaN. [1]_
+
+    Parameters
+    ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
+
+    Returns
+    -------
+    DataArray
+        In the units of the fields, on the dimensions that are kept.
 
     References
     ----------
@@ -92,8 +112,18 @@ def mse(
 ) -> xr.DataArray:
     """Return the mean squared error, <(f - o)^2>.
 
-    Unbiased for the expected squared error, so that chunks and years may be averaged. In squared units.
+    Unbiased for the expected squared error, so that chunks and years may be averaged.
     Missing cells drop out in pairs; none left gives NaN. [1]_
+
+    Parameters
+    ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
+
+    Returns
+    -------
+    DataArray
+        In squared units, on the dimensions that are kept.
 
     References
     ----------
@@ -108,9 +138,19 @@ def rmse(
     """Return the root mean square error, sqrt(<(f - o)^2>).
 
     WeatherBench 2's definition [1]_: the mean runs over time and area, and the root is taken last (a mean
-    of roots per time is smaller). The root makes it a little too low on average in small samples. In the
-    units of the fields. Missing cells drop out in pairs, each with its own weight (WeatherBench 2 weighs
-    every time the same, which differs where the number of missing cells varies); none left gives NaN.
+    of roots per time is smaller). The root makes it a little too low on average in small samples.
+    Missing cells drop out in pairs, each with its own weight (WeatherBench 2 weighs every time the same,
+    which differs where the number of missing cells varies); none left gives NaN.
+
+    Parameters
+    ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
+
+    Returns
+    -------
+    DataArray
+        In the units of the fields, on the dimensions that are kept.
 
     References
     ----------
@@ -145,17 +185,25 @@ def acc(
     ratio (WeatherBench-X); this is also what is done where `dims` holds no area dimension (lat, lon, y,
     x), as for a correlation over time in each cell. No mean is subtracted from the anomalies.
 
-    Between -1 and 1; a sample of one climatology and noise makes both versions slightly biased. A cell
-    that is missing in forecast, truth or climatology drops out of all three means. A slice with no
-    anomaly at all (a constant field) has no ACC and drops out; none left gives NaN.
+    Between -1 and 1. A ratio of means, so slightly biased in small samples, and biased upwards if the
+    climatology was made from the years scored. A cell that is missing in forecast, truth or climatology
+    drops out of all three means. A slice with no anomaly at all (a constant field) has no ACC and drops
+    out; none left gives NaN.
 
     Parameters
     ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
     climatology : DataArray or array
         The normal state, on the dimensions of the truth or some of them; from other years than those
         scored. By day of year: ``climatology.sel(dayofyear=truth.time.dt.dayofyear)``.
     pooled : bool
         Whether to form one ratio of pooled means; named ``"acc_pooled"`` in `score`.
+
+    Returns
+    -------
+    DataArray
+        Without units, on the dimensions that are kept.
 
     References
     ----------

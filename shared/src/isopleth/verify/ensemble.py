@@ -1,8 +1,8 @@
-"""Scores of an ensemble: CRPS by ranks, spread and skill, rank histogram, Brier score.
+"""Scores of an ensemble: CRPS by ranks, spread and skill, rank histogram.
 
 Here x_1 ... x_M are the members, o the truth, and <.> the weighted mean over cells. The forecast has the
 dimension ``member``; a cell in which any member or the truth is missing drops out, for ensembles of
-different sizes are not comparable. Parameters not described are those of `isopleth.verify.score`.
+different sizes are not comparable.
 """
 
 from __future__ import annotations
@@ -128,8 +128,20 @@ def crps(
     on M when members are exchangeable, and estimates that of an endless ensemble without bias; it is
     WeatherBench 2's [2]_. ``"ecdf"`` has P = M^2: the score of the step function itself, higher in
     expectation by half the mean absolute pair difference over M; ``"crps_ecdf"`` in `score`. A single
-    member has no pairs: both are then the mean absolute error. In the units of the fields. Fair values
-    can be negative in a single cell.
+    member has no pairs: both are then the mean absolute error. Fair values can be negative in a single
+    cell.
+
+    Parameters
+    ----------
+    forecast, truth, dims, weights, nan
+        As for `score`; the forecast has members.
+    method : {"fair", "ecdf"}
+        Which of the two.
+
+    Returns
+    -------
+    DataArray
+        In the units of the fields, on the dimensions that are kept.
 
     References
     ----------
@@ -159,7 +171,17 @@ def spread(
 
     The variance is unbiased in each cell, averaged, and the root is taken last [1]_: a mean of standard
     deviations would be too low. The truth, if given, only says which cells count: those that skill is
-    taken over. One member has no spread: NaN. In the units of the fields.
+    taken over. One member has no spread: NaN.
+
+    Parameters
+    ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
+
+    Returns
+    -------
+    DataArray
+        In the units of the fields, on the dimensions that are kept.
 
     References
     ----------
@@ -178,7 +200,17 @@ def ensemble_mean_rmse(
 
     Over time and area with the root last. The mean of M members errs more than that of endless ones: for
     a reliable ensemble the expected square is (1 + 1/M) times the variance [1]_; nothing is corrected
-    here. In the units of the fields.
+    here.
+
+    Parameters
+    ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
+
+    Returns
+    -------
+    DataArray
+        In the units of the fields, on the dimensions that are kept.
 
     References
     ----------
@@ -197,6 +229,16 @@ def spread_skill_ratio(
     The factor [1]_ accounts for the sampling error of the mean of M members. Below 1 the ensemble is
     overconfident. A ratio of roots, so slightly biased in small samples. One member, or an error that is
     zero everywhere, gives NaN.
+
+    Parameters
+    ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
+
+    Returns
+    -------
+    DataArray
+        Without units, on the dimensions that are kept.
 
     References
     ----------
@@ -225,6 +267,8 @@ def rank_histogram(
 
     Parameters
     ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
     ties : {"share", "random"}
         What to do with ties.
     seed : int or Generator

@@ -6,7 +6,6 @@ from collections.abc import Hashable
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import correlate1d
 
 from isopleth.errors import ConfigError, DataError
 from isopleth.verify.alignment import AREA_DIMS, Dims, Field, NanPolicy, Pair
@@ -37,9 +36,16 @@ def psnr(
 
     Parameters
     ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
     data_range : float
         The span between the least and the greatest possible value, the same for all models compared;
         1.0 for images in 0 ... 1. Nothing is inferred from the data.
+
+    Returns
+    -------
+    DataArray
+        In decibels, on the dimensions that are kept.
 
     References
     ----------
@@ -84,8 +90,15 @@ def ssim(
 
     Parameters
     ----------
+    forecast, truth, dims, weights, nan
+        As for `score`.
     data_range : float
         The span between the least and the greatest possible value; nothing is inferred from the data.
+
+    Returns
+    -------
+    DataArray
+        Between -1 and 1, on the dimensions that are kept.
 
     Raises
     ------
@@ -137,6 +150,8 @@ def _ssim_kernel(forecast: np.ndarray, truth: np.ndarray, *, constants: tuple[fl
 
 
 def _blur(image: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import correlate1d  # half a second that only images need
+
     offsets = np.arange(-_RADIUS, _RADIUS + 1)
     window = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
     window /= window.sum()

@@ -1,7 +1,4 @@
-"""Scores of probabilities and distributions: Gaussian CRPS, Brier score, reliability, interval coverage.
-
-Parameters not described are those of `isopleth.verify.score`.
-"""
+"""Scores of probabilities and distributions: Gaussian CRPS, Brier score, reliability, interval coverage."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from scipy.special import ndtr
 from isopleth.errors import ConfigError, DataError
 from isopleth.verify.alignment import MEMBER, Dims, Field, NanPolicy, Pair, align, as_weights, resolve_dims
 from isopleth.verify.metric import Metric, score_one
-from isopleth.verify.state import State
+from isopleth.verify.state import MOMENT, State
 
 BIN = "bin"
 
@@ -32,13 +29,20 @@ def crps_gaussian(
 
         CRPS = < deviation * (z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)) >.
 
-    Exact, so without any bias of sampling. A deviation of zero gives the absolute error. In the units
-    of the fields. A cell that is missing in any of the three drops out.
+    Exact, so without any bias of sampling. A deviation of zero gives the absolute error. A cell that is
+    missing in any of the three drops out.
 
     Parameters
     ----------
+    truth, dims, weights, nan
+        As for `score`.
     mean, deviation : DataArray or array
         Of the forecast distribution; the deviation must not be negative.
+
+    Returns
+    -------
+    DataArray
+        In the units of the fields, on the dimensions that are kept.
 
     Raises
     ------
@@ -81,7 +85,20 @@ def brier(
     """Return the Brier score, <(p - e)^2>, of the probability p of an event e that is 0 or 1.
 
     Half of Brier's first definition [1]_. Unbiased for the expected score of the probabilities as given;
-    frequencies in a small ensemble score worse than those of a large one (see `ensemble_brier`).
+    frequencies in a small ensemble score worse than those of a large one (see `ensemble_brier`). Missing
+    cells drop out in pairs.
+
+    Parameters
+    ----------
+    probability, event : DataArray or array
+        Within 0 ... 1, and 0 or 1 (or bool).
+    dims, weights, nan
+        As for `score`.
+
+    Returns
+    -------
+    DataArray
+        Between 0 and 1, on the dimensions that are kept.
 
     Raises
     ------
@@ -134,6 +151,20 @@ def ensemble_brier(
     The last term, left out with ``fair=False`` or one member, makes the expectation independent of M
     [1]_. A cell with any missing member or truth drops out.
 
+    Parameters
+    ----------
+    forecast, truth, dims, weights, nan
+        As for `score`; the forecast has members.
+    threshold : float
+        In the units of the fields.
+    fair : bool
+        Whether to correct for the number of members.
+
+    Returns
+    -------
+    DataArray
+        Without units, on the dimensions that are kept.
+
     References
     ----------
     .. [1] Ferro, C. A. T. (2014), Fair scores for ensemble forecasts, Q. J. R. Meteorol. Soc. 140.
@@ -154,6 +185,18 @@ def interval_coverage(
     """Return how often the truth lies in the interval, <low <= o <= high>, ends included.
 
     Near the nominal level if the intervals are honest [1]_. A cell that is missing in any drops out.
+
+    Parameters
+    ----------
+    low, high : DataArray or array
+        Ends of the intervals, in the units of the truth.
+    truth, dims, weights, nan
+        As for `score`.
+
+    Returns
+    -------
+    DataArray
+        Between 0 and 1, on the dimensions that are kept.
 
     References
     ----------
@@ -183,6 +226,15 @@ def reliability(
     sides); each gives its mean forecast <p>_k, the frequency <e>_k with which the event came, and its
     share of the weight [1]_. On the diagonal the forecast is reliable. A bin without forecasts is NaN.
 
+    Parameters
+    ----------
+    probability, event : DataArray or array
+        Within 0 ... 1, and 0 or 1 (or bool).
+    bins : int
+        Number of bins.
+    dims, weights, nan
+        As for `score`.
+
     Returns
     -------
     xarray.Dataset
@@ -204,7 +256,7 @@ def reliability(
         dims=resolve_dims(dims, pair.dims),
         weights=as_weights(weights, pair),
     )
-    weight = state.table["forecast"].sel(moment="weight", drop=True)
+    weight = state.table["forecast"].sel({MOMENT: "weight"}, drop=True)
     return state.means.assign(share=weight / weight.sum(BIN))
 
 

@@ -171,19 +171,23 @@ def _moments(
     values: xr.DataArray, dims: Iterable[Hashable] | None, weights: xr.DataArray | None
 ) -> xr.DataArray:
     """Return (moment, *kept): sum, weight and count of one statistic."""
+    # On variables, not DataArrays: all is aligned, and looking again is most of the time of small chunks.
+    cells = values.variable
     reduced = [dim for dim in (values.dims if dims is None else dims) if dim in values.dims]
-    present = values.notnull().astype(float)
-    filled = values.fillna(0.0)
+    present, filled = cells.notnull(), cells.fillna(0.0)
     if weights is None:
-        count = present.sum(reduced)
+        count = present.sum(reduced).astype(float)
         parts = [filled.sum(reduced), count, count]
     else:
-        counted = (weights > 0).astype(float)
+        weigh, counted = weights.variable, (weights.variable > 0).astype(float)
         parts = [
-            xr.dot(a, b, dim=reduced) for a, b in ((filled, weights), (present, weights), (present, counted))
+            xr.dot(a, b, dim=reduced) for a, b in ((filled, weigh), (present, weigh), (present, counted))
         ]
-    table = xr.concat(parts, MOMENT, coords="minimal", compat="override", join="exact")
-    return table.assign_coords({MOMENT: list(MOMENTS)}).drop_attrs()
+    table = xr.Variable.concat(parts, MOMENT)
+    labels = {**({} if weights is None else weights.indexes), **values.indexes}
+    return xr.DataArray(
+        table, {MOMENT: list(MOMENTS), **{dim: labels[dim] for dim in table.dims if dim in labels}}
+    )
 
 
 def _check_addable(left: State, right: State) -> None:

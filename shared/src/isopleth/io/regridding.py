@@ -6,8 +6,8 @@ Either is applied to a chunk at a time, to the values and to what is not missing
 
 Why not xarray-regrid 0.4.2, to which the tests hold this: its linear method is right (the two agree to 1e-9)
 but makes a missing corner a missing cell, and a hundred dask tasks of each chunk; single rows and columns
-fail; its conservative method splits a row that straddles two target rows by degrees, not by sine, and takes one
-height for all rows, so that the area mean is off by up to 5e-5 on coarse grids. Here it is kept to 1e-12.
+fail; its conservative method splits a row that straddles two target rows by degrees, not by sine, and takes
+one height for all rows, so that the area mean is off by up to 5e-5 on coarse grids. Here it is kept to 1e-12.
 """
 
 from __future__ import annotations
