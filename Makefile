@@ -62,7 +62,7 @@ lint: $(READY) types  ## style, floors, declared imports, workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-cache
-	@for package in shared $(wildcard packages/*); do (cd $$package && $(CURDIR)/$(BIN)/deptry src --config $(CURDIR)/pyproject.toml) || exit 1; done
+	@for package in shared $(wildcard packages/*); do (cd $$package && $(CURDIR)/$(BIN)/deptry --no-ansi src) || exit 1; done
 	@$(BIN)/zizmor --offline --quiet .github/workflows
 	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not installed: workflows checked by zizmor alone" >&2; fi
 

@@ -28,7 +28,9 @@ def workplace(tmp_path) -> Path:
     """A folder with the files that the READMEs speak of, in their real layouts."""
     from isopleth.testing import write_era5_old_cds
 
-    write_era5_old_cds(tmp_path / "era5.nc")
+    write_era5_old_cds(tmp_path).path.rename(tmp_path / "era5.nc")
+    rows = [f"A,2024-09-0{1 + h // 24} {h % 24:02d}:00,{15 + h / 10},{300 - h / 5},40" for h in range(0, 60, 6)]
+    (tmp_path / "tracks.csv").write_text("\n".join(["track_id,time,lat,lon,wind", *rows]))
     return tmp_path
 
 
@@ -39,14 +41,18 @@ def split_commands(text: str) -> list[str]:
     ]
 
 
-def execute(command: str, workplace: Path) -> None:
+def quoted(command: str) -> list[str]:
+    return command.split("'")[1::2]
+
+
+def execute(command: str, workplace: Path, uv: str) -> None:
     """Run one command; those that would build the environment anew are only checked to exist."""
     if command.startswith("make "):
         done = run("make", "--dry-run", "--silent", *command.split()[1:], cwd=ROOT)
     elif command.startswith(("git clone", "cd ")):
         return
     elif command.startswith("pip install "):
-        done = run("uv", "pip", "install", "--dry-run", *command.split("'")[1::2], cwd=ROOT)
+        done = run(uv, "pip", "install", "--python", sys.executable, "--dry-run", *quoted(command), cwd=ROOT)
     else:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = run("bash", "-ec", command, cwd=workplace, PATH=path)
@@ -54,10 +60,10 @@ def execute(command: str, workplace: Path) -> None:
 
 
 @pytest.mark.parametrize(("language", "text"), find_blocks())
-def test_a_block_runs_as_written(language, text, workplace):
+def test_a_block_runs_as_written(language, text, workplace, uv):
     if language == "python":
         done = run(sys.executable, "-W", "error", "-c", text, cwd=workplace)
         assert done.returncode == 0, done.stderr
     else:
         for command in split_commands(text):
-            execute(command, workplace)
+            execute(command, workplace, uv)

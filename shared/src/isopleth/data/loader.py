@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -96,7 +97,8 @@ class BatchSampler(DistributedSampler[list[int]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch; one that was taken up in its middle by a state stays there."""
-        if epoch != self.epoch:
+        done = self.delivered >= len(self) and not self._resumed
+        if epoch != self.epoch or done:
             self.epoch, self.delivered, self._start = epoch, 0, 0
 
     def begin(self) -> None:
@@ -257,6 +259,7 @@ def make_loader(
             "multiprocessing_context": _context(start_method),
             "prefetch_factor": prefetch,
             "persistent_workers": True,
+            "worker_init_fn": _leave_interrupts,
         }
     return WindowLoader(
         _Courier(windows),  # type: ignore[arg-type]
@@ -269,6 +272,11 @@ def make_loader(
         generator=torch.Generator().manual_seed(seed),
         **processes,
     )
+
+
+def _leave_interrupts(_worker: int) -> None:
+    """Leave Ctrl-C, which a terminal sends to all processes, to the one that trains: it saves first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _whole(batch: Batch) -> Batch:

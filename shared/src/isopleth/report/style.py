@@ -18,7 +18,7 @@ WIDTH_INCHES = 9.0
 
 def make_style() -> Any:
     """Return the rcParams of the house: what `isopleth.report.figure` draws under."""
-    from cycler import cycler
+    from matplotlib import cycler
 
     return {
         "axes.axisbelow": True,

@@ -52,9 +52,9 @@ class Pretrained(ModelHubMixin, library_name="isopleth"):
     Width(width=3)
     """
 
-    # A module's attribute wins over these; they say what is expected of it.
+    # What is expected of the network. Without values: a class attribute would hide a submodule of its name.
     config: Any
-    normaliser: Any = None
+    normaliser: Any
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Write weights, config and normaliser, each whole or not at all."""
