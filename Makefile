@@ -37,8 +37,8 @@ demo: $(READY)  ## run every tool's main job on its sample; ends with runs/demo/
 	@failed=; for tool in $(TOOLS); do \
 	   start=$$(date +%s); mkdir -p runs/demo; \
 	   if $(BIN)/$$tool demo --out runs/demo/$$tool >runs/demo/$$tool.log 2>&1; then state=done; else state=FAILED; failed="$$failed $$tool"; fi; \
-	   echo "$$tool: $$state in $$(( $$(date +%s) - start )) s (runs/demo/$$tool.log)"; \
-	   if [ $$state = FAILED ]; then tail -n 3 runs/demo/$$tool.log; else cat runs/demo/$$tool.log; fi; \
+	   echo "$$tool: $$state in $$(( $$(date +%s) - start )) s, log in runs/demo/$$tool.log"; \
+	   if [ $$state = FAILED ]; then tail -n 3 runs/demo/$$tool.log; fi; \
 	 done; $(BIN)/isopleth report runs/demo; \
 	 if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 

@@ -25,14 +25,16 @@ def benchmark_table() -> str:
         record = json.loads(path.read_text())
         source = path.with_suffix(".py").relative_to(ROOT)
         machines[describe(record["machine"])] = None
-        rows += [
-            f"| {ratio['name']} | {ratio['ratio']:.3g} | {ratio['asked']:g} | [`{source}`]({source}) |"
-            for ratio in record["ratios"]
-        ]
+        rows += [write_row(ratio, source) for ratio in record["ratios"]]
     if not rows:
         return "No benchmark has been run: `make bench`.\n"
     head = ["| ratio | measured | asked | script |", "|---|---|---|---|"]
     return "\n".join([*head, *rows, "", f"Machine: {'; '.join(machines)}.", ""])
+
+
+def write_row(ratio: dict[str, object], source: Path) -> str:
+    asked = "" if ratio["asked"] is None else f"{ratio['asked']:g}"
+    return f"| {ratio['name']} | {ratio['ratio']:.3g} | {asked} | [`{source}`]({source}) |"
 
 
 def describe(machine: dict[str, object]) -> str:

@@ -29,7 +29,8 @@ def workplace(tmp_path) -> Path:
     from isopleth.testing import write_era5_old_cds
 
     write_era5_old_cds(tmp_path).path.rename(tmp_path / "era5.nc")
-    rows = [f"A,2024-09-0{1 + h // 24} {h % 24:02d}:00,{15 + h / 10},{300 - h / 5},40" for h in range(0, 60, 6)]
+    hours = [divmod(hour, 24) for hour in range(0, 60, 6)]
+    rows = [f"A,2024-09-0{day + 1} {hour:02d}:00,{15 + day},{300 - day - hour / 24},40" for day, hour in hours]
     (tmp_path / "tracks.csv").write_text("\n".join(["track_id,time,lat,lon,wind", *rows]))
     return tmp_path
 

@@ -117,6 +117,17 @@ def parse_config(words: Sequence[str], config_class: type, *, prog: str, package
         raise _explain(error, known=_dotted_names(parser), prog=prog) from error
 
 
+def load_config(name: str, config_class: type, *, package: str) -> Any:
+    """Read a config by path, or by name among those that a package ships, as ``--config`` does.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or it does not fit the class.
+    """
+    return parse_config([f"--config={name}"], config_class, prog=package, package=package, about="")
+
+
 def build_parser(config_class: type, *, prog: str, about: str) -> Any:
     """Build the jsonargparse parser of one verb: its options are the fields of its config."""
     from jsonargparse import ArgumentParser

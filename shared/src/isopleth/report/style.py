@@ -18,7 +18,7 @@ WIDTH_INCHES = 9.0
 
 def make_style() -> Any:
     """Return the rcParams of the house: what `isopleth.report.figure` draws under."""
-    from matplotlib import cycler
+    from matplotlib.rcsetup import cycler
 
     return {
         "axes.axisbelow": True,
