@@ -5,7 +5,7 @@
 
 PYTHON ?=
 TOOLS  ?= $(notdir $(patsubst %/,%,$(sort $(dir $(wildcard packages/*/pyproject.toml)))))
-VENV   := $(if $(PYTHON),.venv-$(PYTHON),.venv)
+VENV   := $(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)
 BIN    := $(VENV)/bin
 UV     := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 READY  := $(VENV)/.ready

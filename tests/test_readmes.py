@@ -29,8 +29,8 @@ def workplace(tmp_path) -> Path:
     from isopleth.testing import write_era5_old_cds
 
     write_era5_old_cds(tmp_path).path.rename(tmp_path / "era5.nc")
-    hours = [divmod(hour, 24) for hour in range(0, 60, 6)]
-    rows = [f"A,2024-09-0{day + 1} {hour:02d}:00,{15 + day},{300 - day - hour / 24},40" for day, hour in hours]
+    fixes = [divmod(hour, 24) for hour in range(0, 60, 6)]
+    rows = [f"A,2024-09-0{day + 1} {hour:02d}:00,15,{300 - day - hour / 24},40" for day, hour in fixes]
     (tmp_path / "tracks.csv").write_text("\n".join(["track_id,time,lat,lon,wind", *rows]))
     return tmp_path
 

@@ -40,7 +40,9 @@ def train_on_two(trainings, run: Path, *options: object) -> list[int]:
         for rank in (0, 1)
     ]
     codes = [trainings.wait(pid) for pid, _ in started]
-    assert [log.with_suffix(".out").read_text() for _, log in started] == ["", ""]
+    # Gloo itself greets on stdout in older torch; nothing of ours may.
+    printed = [line for _, log in started for line in log.with_suffix(".out").read_text().splitlines()]
+    assert [line for line in printed if not line.startswith("[Gloo]")] == []
     return codes
 
 

@@ -38,7 +38,7 @@ def decimal_years(times: Any) -> np.ndarray:
     values = _checked(times)
     if values.dtype.kind == "M":
         year = values.astype("datetime64[Y]")
-        start, end = year.astype("datetime64[us]"), (year + 1).astype("datetime64[us]")
+        start, end = year.astype("datetime64[us]"), (year + np.timedelta64(1, "Y")).astype("datetime64[us]")
         share = (values.astype("datetime64[us]") - start) / (end - start)
         return year.astype(np.int64) + 1970 + share
     if values.dtype == object:

@@ -214,6 +214,6 @@ def _as_datetime(value: Any) -> Any:
 
 def _month_before(value: Any) -> Any:
     if isinstance(value, np.datetime64):
-        return (value.astype("datetime64[M]") - 1).astype(value.dtype)
+        return (value.astype("datetime64[M]") - np.timedelta64(1, "M")).astype(value.dtype)
     years, month = divmod(value.month - 2, 12)
     return value.replace(year=value.year + years, month=month + 1)
