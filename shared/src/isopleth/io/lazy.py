@@ -8,6 +8,7 @@ shape at once and reads only the part that is indexed, so that ``chunks=None`` s
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -37,7 +38,7 @@ class Transform(Protocol):
         ...
 
 
-class LazyArray(BackendArray):
+class LazyArray(BackendArray, ABC):
     """An array of known shape and dtype whose `read` returns the values at orthogonal indices."""
 
     def __init__(self, shape: Sequence[int], dtype: np.dtype) -> None:
@@ -48,9 +49,9 @@ class LazyArray(BackendArray):
         support = indexing.IndexingSupport.OUTER
         return indexing.explicit_indexing_adapter(key, self.shape, support, self.read)
 
+    @abstractmethod
     def read(self, key: Key) -> np.ndarray:
         """Read the values at ``key``: an int drops its axis, slices go forwards, arrays are sorted."""
-        raise NotImplementedError
 
 
 class _Decoded(LazyArray):

@@ -239,6 +239,8 @@ class Checkpoints(Checkpoint):
                 where=self.run.path,
                 hint=f"not saved: {self.run.last} is the last good state; lower the learning rate or clip",
             )
+        # Here weights_only=False is Lightning's word for "with the optimiser's state"; `PlainCheckpointIO`
+        # sees to it that torch reads all of it back with its own weights_only=True.
         # The best first: killed in between, the run resumes from before the score and finds it again.
         trainer.save_checkpoint(self.run.best if self._improved else self.run.last, weights_only=False)
         if self._improved and trainer.is_global_zero:
