@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 UV     := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 READY  := $(VENV)/.ready
 
-# A stranger's environment must not reach into ours, nor ours grow with the number of cores.
+# A stranger's environment must not reach into ours.
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport PYTHONPATH VIRTUAL_ENV
 

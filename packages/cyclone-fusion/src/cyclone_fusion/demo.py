@@ -62,7 +62,8 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         moved = [predict_displacement(network, split.test) for network in wide]
     model = np.mean([errors_km(split.test, each) for each in moved], axis=0)
     baselines["published network"] = _mean_error(published, _split(tracks, paper).test)
-    detail = f", mean of {len(seeds)} seeds" if len(seeds) > 1 else ", one seed"
+    brief = f", one seed, {SHORT_FIT.max_epochs} epochs"
+    detail = f", mean of {len(seeds)} seeds" if config.full else brief
     claims = [
         claim_smaller(sentence, split.test, errors, baselines[reference], seed=config.seed, detail=detail)
         for sentence, errors, reference in (
