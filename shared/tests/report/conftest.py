@@ -40,7 +40,8 @@ def evaluation() -> Evaluation:
                 holds=True,
                 difference=-31.8,
                 interval=(-33.0, -30.0),
-                evidence="m2 s-2",
+                units="m2 s-2",
+                evidence="365 days",
             ),
             Claim(
                 claim="It beats 3D windows",

@@ -20,7 +20,8 @@ def test_the_whole_table(evaluation):
     assert markdown_table(evaluation) == (
         "| verdict | claim | difference | evidence |\n"
         "| --- | --- | ---: | --- |\n"
-        f"| **holds** | It beats persistence | {MINUS}31.8 \\[{MINUS}33.0, {MINUS}30.0\\] | m2 s-2 |\n"
+        f"| **holds** | It beats persistence "
+        f"| {MINUS}31.8 \\[{MINUS}33.0, {MINUS}30.0\\] m² s⁻² | 365 days |\n"
         f"| **does not hold** | It beats 3D windows | 0.4 \\[{MINUS}0.2, 1.0\\] | paired |\n"
         "| **undecided** | It is cheaper |  | one run only |\n"
         "\n"

@@ -17,7 +17,7 @@ from isopleth.report import Claim, Score, load_schema, read_evaluation, validate
 from isopleth.report.record import Evaluation
 from isopleth.verify import Interval
 
-# The example of the design document, word for word but for what it abbreviates by an ellipsis.
+# The example of the design document, but for what it abbreviates by an ellipsis, and with a claim's units.
 DESIGN = json.loads(
     """
 {"schema": "isopleth.evaluation/1", "tool": "archesweather", "version": "0.1.0", "task": "one sentence",
@@ -26,7 +26,8 @@ DESIGN = json.loads(
              "stratum": {"lead_hours": 24}, "model": 61.2, "interval": [59.8, 62.5],
              "baselines": {"persistence": 93.0, "climatology": 120.4}, "n": 365}],
  "claims": [{"claim": "column attention beats 3D windows at equal compute", "holds": true,
-             "difference": -2.1, "interval": [-2.9, -1.2], "evidence": "paired block bootstrap"}],
+             "difference": -2.1, "interval": [-2.9, -1.2], "units": "m2 s-2",
+             "evidence": "paired block bootstrap"}],
  "cost": {"parameters": 0, "train_seconds": 0, "predict_seconds": 0, "peak_memory_mb": 0, "device": "cpu"},
  "provenance": {"command": "x", "config_hash": "x", "seed": 0, "versions": {}}}
 """
@@ -243,7 +244,14 @@ CLAIMS = st.builds(
     evidence=TEXT,
     difference=st.none() | NUMBER,
     interval=INTERVAL,
+    units=TEXT,
 )
+
+
+def test_a_claim_written_before_units_is_of_a_pure_number():
+    record = copy.deepcopy(DESIGN)
+    del record["claims"][0]["units"]
+    assert Evaluation.from_dict(record).claims[0].units == "1"
 
 
 @settings(max_examples=50, deadline=None)
@@ -266,7 +274,8 @@ def test_every_record_survives_json(scores, claims):
 )
 def test_a_claim_is_judged_by_its_interval(low, high, better, holds):
     found = Interval(low=low, high=high, value=(low + high) / 2, level=0.95, block=1)
-    claim = Claim.judge("It is better", found, better=better, evidence="test")
+    claim = Claim.judge("It is better", found, better=better, evidence="test", units="km")
+    assert claim.units == "km"
     assert claim.holds is holds
     assert claim.interval == (low, high)
     assert claim.difference == (low + high) / 2

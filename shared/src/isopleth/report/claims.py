@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from isopleth.report.exhibit import Exhibit
 from isopleth.report.marks import draw_strip, find_limits
 from isopleth.report.markup import Markup, tag
-from isopleth.report.notation import choose_decimals, format_interval, format_number
+from isopleth.report.notation import choose_decimals, format_interval, format_number, format_units
 from isopleth.report.record import Claim
 
 # Of equal weight on the page: one shape, one size, each with a sign that needs no colour.
@@ -79,6 +79,7 @@ def _render_effect(claim: Claim, limits: tuple[float, float]) -> Markup | None:
     decimals = choose_decimals([claim.difference], [claim.interval])
     number = tag("span", format_number(claim.difference, decimals), class_="number")
     spread = tag("span", format_interval(claim.interval, decimals), class_="interval")
+    units = format_units(claim.units)
     strip = draw_strip(
         claim.difference,
         claim.interval,
@@ -87,5 +88,8 @@ def _render_effect(claim: Claim, limits: tuple[float, float]) -> Markup | None:
         label="the difference and its interval; the upright line is zero",
     )
     return tag(
-        "p", tag("span", "difference ", number, " ", spread, class_="measured"), strip, class_="effect"
+        "p",
+        tag("span", "difference ", number, " ", spread, " ", units, class_="measured"),
+        strip,
+        class_="effect",
     )

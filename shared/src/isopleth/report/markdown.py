@@ -71,7 +71,7 @@ def _write_difference(claim: Claim) -> str:
         return ""
     decimals = choose_decimals([claim.difference], [claim.interval])
     number, spread = format_number(claim.difference, decimals), format_interval(claim.interval, decimals)
-    return f"{number} {_escape(spread)}".strip()
+    return " ".join(filter(None, (number, _escape(spread), _escape(format_units(claim.units)))))
 
 
 def _write_scores(scores: Sequence[Score]) -> str:

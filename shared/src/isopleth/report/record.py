@@ -130,11 +130,13 @@ class Claim:
     holds : bool or None
         True, False, or None: undecided at this size. A claim that does not hold is a result.
     evidence : str
-        How it was tested: which samples, which interval, units of the difference.
+        How it was tested: which samples, which interval.
     difference : float, optional
         The measured effect that the claim is about.
     interval : (float, float), optional
         Its 95 % interval.
+    units : str
+        Of the difference, in UDUNITS spelling; ``"1"`` for a pure number.
     """
 
     claim: str
@@ -142,10 +144,17 @@ class Claim:
     evidence: str
     difference: float | None = None
     interval: Interval | None = None
+    units: str = "1"
 
     @classmethod
     def judge(
-        cls, claim: str, found: verify.Interval, *, better: Literal["lower", "higher"], evidence: str
+        cls,
+        claim: str,
+        found: verify.Interval,
+        *,
+        better: Literal["lower", "higher"],
+        evidence: str,
+        units: str = "1",
     ) -> Self:
         """Decide a claim by the interval of a paired difference, model minus baseline.
 
@@ -154,7 +163,7 @@ class Claim:
 
         Parameters
         ----------
-        claim, evidence : str
+        claim, evidence, units : str
         found : isopleth.verify.Interval
             Of scalars, such as from ``block_bootstrap(model, against=baseline, seed=0)``.
         better : {"lower", "higher"}
@@ -169,9 +178,11 @@ class Claim:
         low, high = found.ends
         value = float(found.value)
         if not all(map(math.isfinite, (low, value, high))):
-            return cls(claim=claim, holds=None, evidence=evidence)
+            return cls(claim=claim, holds=None, evidence=evidence, units=units)
         holds = None if low <= 0 <= high else (high < 0) == (better == "lower")
-        return cls(claim=claim, holds=holds, evidence=evidence, difference=value, interval=(low, high))
+        return cls(
+            claim=claim, holds=holds, evidence=evidence, difference=value, interval=(low, high), units=units
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
