@@ -53,6 +53,28 @@ def test_the_order_depends_on_seed_and_epoch_alone(store) -> None:
     assert indices(same) == first
 
 
+def test_a_sampler_of_ones_own_decides_the_order_and_what_may_resume_it(store) -> None:
+    class Backwards(BatchSampler):
+        def order(self) -> np.ndarray:
+            return np.arange(self.n_samples)[::-1]
+
+        def identity(self) -> dict:
+            return {**super().identity(), "backwards": True}
+
+    windows = Windows(store)
+    sampler = Backwards(len(windows), 5, drop_last=True)
+    assert indices(make_loader(windows, batch_size=1, shuffle=True, sampler=sampler))[0] == [
+        22,
+        21,
+        20,
+        19,
+        18,
+    ]
+    begun = {**BatchSampler(len(windows), 5, drop_last=True).state_dict(), "delivered": 1}
+    with pytest.raises(ConfigError, match="backwards"):
+        sampler.load_state_dict(begun)
+
+
 def test_it_does_not_move_the_global_random_state(store) -> None:
     loader = make_loader(Windows(store), batch_size=4, shuffle=True)
     torch.manual_seed(0)

@@ -219,9 +219,9 @@ def test_a_source_that_cannot_be_packed_says_why(fields, repack, change, message
     ],
 )
 def test_senseless_options_are_named(fields, repack, options: dict, message: str, monkeypatch) -> None:
-    import isopleth.data.cluster
+    import isopleth.cluster
 
-    monkeypatch.setattr(isopleth.data.cluster, "_PATIENCE", "1s")
+    monkeypatch.setattr(isopleth.cluster, "_PATIENCE", "1s")
     with pytest.raises(ConfigError, match=message):
         repack(fields, **options)
 

@@ -274,3 +274,73 @@ def test_progress_is_noted_after_the_chunks_are_on_the_disk(tmp_path, monkeypatc
     assert order == [note, "0", note, "0", note]
     progress = json.loads((tmp_path / ".a.zarr.partial-resume" / "progress.json").read_text())
     assert progress["done"] == 10
+
+
+def large_steps():
+    """Four steps of six leads and two members each."""
+    data = np.random.default_rng(1).normal(size=(4, 6, 2, 3)).astype("f4")
+    coords = {"time": range(4), "lead": range(6), "member": range(2), "lat": [0.0, 1.0, 2.0]}
+    return xr.Dataset({"x": (("time", "lead", "member", "lat"), data)}, coords)
+
+
+LARGE = {"chunks": {"time": 1, "lead": 1, "member": 1}}
+
+
+def parts_of(ds, start, stop):
+    for member in range(2):
+        for lead in range(6):
+            place = {"lead": slice(lead, lead + 1), "member": slice(member, member + 1)}
+            yield place, ds.isel(time=slice(start, stop), **place)
+
+
+def test_steps_in_parts_give_the_same_store(tmp_path):
+    ds = large_steps()
+    with ZarrWriter(tmp_path / "whole.zarr", ds, **LARGE) as writer:
+        writer.write(ds)
+    with ZarrWriter(tmp_path / "parts.zarr", ds, **LARGE) as writer:
+        writer.write_parts(3, parts_of(ds, 0, 3))
+        writer.write_parts(1, parts_of(ds, 3, 4))
+    assert contents(tmp_path / "parts.zarr") == contents(tmp_path / "whole.zarr")
+
+
+def test_steps_in_parts_are_resumed_after_the_last_whole_ones(tmp_path):
+    ds = large_steps()
+
+    def broken():
+        yield from list(parts_of(ds, 2, 4))[:5]
+        raise StoppedError
+
+    with pytest.raises(StoppedError), ZarrWriter(tmp_path / "x.zarr", ds, resume=True, **LARGE) as writer:  # noqa: PT012
+        writer.write_parts(2, parts_of(ds, 0, 2))
+        writer.write_parts(2, broken())
+    with ZarrWriter(tmp_path / "x.zarr", ds, resume=True, **LARGE) as writer:
+        assert writer.done == 2
+        writer.write_parts(2, parts_of(ds, 2, 4))
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "x.zarr")["x"], ds["x"])
+
+
+def test_parts_that_do_not_make_up_their_steps_are_refused(tmp_path):
+    ds = large_steps()
+    few = list(parts_of(ds, 0, 2))[:-1]
+    with pytest.raises(DataError, match="must make up steps 0 to 2 of time once"):
+        write_some_parts(tmp_path, ds, 2, few)
+    twice = [*parts_of(ds, 0, 2), few[0]]
+    with pytest.raises(DataError, match="must make up steps 0 to 2 of time once"):
+        write_some_parts(tmp_path, ds, 2, twice)
+    with pytest.raises(DataError, match="whole chunks of 1 along time, got 5 steps from 0 of 4"):
+        write_some_parts(tmp_path, ds, 5, few)
+    with pytest.raises(DataError, match="template's lead at steps 0 to 2"):
+        write_some_parts(tmp_path, ds, 2, [(few[1][0], few[0][1])])
+
+
+def write_some_parts(folder, ds, length, parts):
+    with ZarrWriter(folder / "x.zarr", ds, **LARGE) as writer:
+        writer.write_parts(length, parts)
+
+
+def test_a_store_of_a_million_chunks_is_begun_without_a_task_for_each(tmp_path):
+    empty = dask.array.empty((1000, 1000, 2), dtype="f4", chunks=(1, 1, 2))
+    ds = xr.Dataset({"x": (("time", "lead", "lat"), empty)}, {"time": range(1000)})
+    writer = ZarrWriter(tmp_path / "x.zarr", ds, chunks={"time": 1, "lead": 1})
+    assert writer._template["x"].data.npartitions == 1
+    assert writer._chunks["x"] == (1, 1, 2)

@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import lightning.pytorch as L
@@ -16,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from isopleth.errors import ConfigError, TrainingError
-from isopleth.train import Interrupted, RunDirectory, Runtime, fit, load_checkpoint
+from isopleth.train import Interrupted, RunDirectory, Runtime, adamw, fit, load_checkpoint
 from isopleth.train.trainer import compile_networks
 
 CPU = Runtime(accelerator="cpu", seed=3)
@@ -356,6 +357,18 @@ def test_clipping_and_accumulation_are_lightnings(tmp_path):
         gradient_clip=0.1, accumulate=2,
     )  # fmt: skip
     torch.testing.assert_close(one.net.weight, two.net.weight)
+
+
+def test_clipping_goes_with_mixed_precision(tmp_path):
+    """Lightning refuses to clip what an optimiser unscales by itself, in bfloat16 too."""
+
+    class Clipped(Line):
+        def configure_optimizers(self):
+            return adamw(self, lr=0.1)
+
+    module, runtime = Clipped(), replace(CPU, precision="bf16-mixed")
+    fit(module, loader(), run_dir=tmp_path, runtime=runtime, max_epochs=1, gradient_clip=0.1)
+    assert not torch.equal(module.net.weight, Clipped().net.weight)
 
 
 def test_metrics_survive_a_cut_row_and_new_columns(tmp_path):

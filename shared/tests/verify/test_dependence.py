@@ -3,11 +3,18 @@ import pytest
 import scores.stats.statistical_tests
 import statsmodels.api as sm
 import xarray as xr
+from scipy import stats
 from scipy.signal import lfilter
 from statsmodels.tsa.stattools import acovf
 
 from isopleth.errors import DataError
-from isopleth.verify import autocovariance, diebold_mariano, effective_sample_size, optimal_block_length
+from isopleth.verify import (
+    autocovariance,
+    diebold_mariano,
+    effective_sample_size,
+    optimal_block_length,
+    student_interval,
+)
 
 
 def autoregressive(phi, size, series, seed):
@@ -123,3 +130,23 @@ def test_diebold_mariano_without_a_difference_is_undefined():
         diebold_mariano([1.0, np.nan, 3.0], [0.0, 0.0, 0.0])
     with pytest.raises(DataError, match="horizon 9"):
         diebold_mariano(np.arange(5.0), np.zeros(5), horizon=9)
+
+
+def test_student_interval_is_that_of_scipy():
+    values = np.random.default_rng(0).normal(3.0, 2.0, size=7)
+    found = student_interval(values, level=0.9)
+    expected = stats.t.interval(0.9, 6, loc=values.mean(), scale=stats.sem(values))
+    np.testing.assert_allclose(found.ends, expected, rtol=1e-12)
+    assert found.value == pytest.approx(values.mean())
+
+
+def test_student_interval_covers_the_mean_of_few_values_as_often_as_it_says():
+    samples = np.random.default_rng(1).normal(size=(2000, 4))
+    covered = np.mean([student_interval(sample).contains(0.0) for sample in samples])
+    assert abs(covered - 0.95) < 0.015  # three standard errors of 2000 draws
+
+
+@pytest.mark.parametrize("values", [[1.0], [], [1.0, np.nan], [[1.0, 2.0]]])
+def test_student_interval_needs_two_finite_values(values):
+    with pytest.raises(DataError, match="at least two finite values"):
+        student_interval(values)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from isopleth.errors import ConfigError, require
+from isopleth.cluster import connect
+from isopleth.errors import require
 
 _TASKS_A_THREAD = 2
-_PATIENCE = "10s"
 
 
 def run_tasks(tasks: Iterator[Any], scheduler: str | None) -> Iterator[Any]:
@@ -34,7 +34,7 @@ def run_tasks(tasks: Iterator[Any], scheduler: str | None) -> Iterator[Any]:
             yield task.compute()
         return
     distributed = require("distributed", install="isopleth[cluster]", purpose="use a dask cluster")
-    with _connect(distributed, scheduler) as client:
+    with connect(scheduler) as client:
         limit = max(1, _TASKS_A_THREAD * sum(client.nthreads().values()))
         running = distributed.as_completed(loop=client.loop)
         for task in tasks:
@@ -43,13 +43,3 @@ def run_tasks(tasks: Iterator[Any], scheduler: str | None) -> Iterator[Any]:
                 yield next(running).result()
         for future in running:
             yield future.result()
-
-
-def _connect(distributed: Any, scheduler: str) -> Any:
-    try:
-        return distributed.Client(scheduler, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"scheduler must be the address of a running dask scheduler, got {scheduler!r}",
-            hint=f"start one by 'dask scheduler' and its workers by 'dask worker ADDRESS' ({error})",
-        ) from error

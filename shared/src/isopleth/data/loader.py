@@ -88,7 +88,7 @@ class BatchSampler(DistributedSampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         rank, world_size = self.place
-        order, size = self._order(), self.batch_size * world_size
+        order, size = self.order(), self.batch_size * world_size
         for number in range(self._start, len(self)):
             batch = order[number * size : (number + 1) * size]
             if batch.size % world_size:
@@ -111,7 +111,7 @@ class BatchSampler(DistributedSampler[list[int]]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return how far the epoch is, in batches that were handed out, and what the order depends on."""
-        return {"epoch": self.epoch, "delivered": self.delivered, **self._identity()}
+        return {"epoch": self.epoch, "delivered": self.delivered, **self.identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up an epoch where `state_dict` left it.
@@ -121,9 +121,9 @@ class BatchSampler(DistributedSampler[list[int]]):
         ConfigError
             If the epoch was under way with another order: other data, seed, batch size or number of ranks.
         """
-        other = {name: state[name] for name, value in self._identity().items() if state[name] != value}
+        other = {name: state.get(name) for name, value in self.identity().items() if state.get(name) != value}
         if other and 0 < state["delivered"] < state["batches"]:
-            mine = {name: self._identity()[name] for name in other}
+            mine = {name: self.identity()[name] for name in other}
             raise ConfigError(
                 f"an epoch under way must be continued with the same batches, got {mine}, not {other}",
                 hint="resume with the settings it was begun with, or from the end of an epoch",
@@ -133,12 +133,14 @@ class BatchSampler(DistributedSampler[list[int]]):
         self.delivered = len(self) if finished else int(state["delivered"])
         self._resumed = True
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """Return all that the order depends on but the epoch; a class that draws otherwise adds to it."""
         names = ("n_samples", "batch_size", "shuffle", "seed", "drop_last")
         known = {name: getattr(self, name) for name in names}
         return {**known, "world_size": self.place[1], "batches": len(self)}
 
-    def _order(self) -> np.ndarray:
+    def order(self) -> np.ndarray:
+        """Return the indices of the present epoch in their order; a class of its own may draw others."""
         if not self.shuffle:
             return np.arange(self.n_samples)
         return np.random.default_rng([self.seed, self.epoch]).permutation(self.n_samples)
@@ -204,6 +206,7 @@ def make_loader(
     start_method: StartMethod = "forkserver",
     prefetch: int = 2,
     pin_memory: bool | None = None,
+    sampler: BatchSampler | None = None,
 ) -> WindowLoader:
     """Make a loader of batches of windows.
 
@@ -229,6 +232,9 @@ def make_loader(
         Batches each worker reads ahead.
     pin_memory : bool, optional
         Page-lock batches for a faster copy to a GPU; by default where there is one.
+    sampler : BatchSampler, optional
+        Batches in another order than these options give, such as one that leaves out the past after some
+        steps.
 
     Returns
     -------
@@ -242,15 +248,16 @@ def make_loader(
     """
     check_choice("start_method", start_method, tuple(multiprocessing.get_all_start_methods()))
     count = _count_workers(workers, in_memory=windows.in_memory)
-    sampler = BatchSampler(
-        len(windows),
-        batch_size,
-        shuffle=shuffle,
-        seed=seed,
-        drop_last=drop_last,
-        rank=rank,
-        world_size=world_size,
-    )
+    if sampler is None:
+        sampler = BatchSampler(
+            len(windows),
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            rank=rank,
+            world_size=world_size,
+        )
     processes: dict[str, Any] = {}
     if count:
         if start_method != "fork":

@@ -10,13 +10,16 @@ from isopleth.fields.folds import (
     holdout,
     make_folds,
     random_folds,
+    tile_labels,
     time_folds,
 )
 from isopleth.fields.groups import link_groups, storm_seasons
 from isopleth.fields.land import coastlines, distance_to_land_km, land_fraction, land_mask
+from isopleth.fields.membership import assign_regions, soft_membership
 from isopleth.fields.regions import basin_regions, cluster_regions, single_region
 from isopleth.fields.seams import Seams, measure_seams
 from isopleth.fields.stability import Stability, adjusted_rand_index, region_stability
+from isopleth.fields.surrogates import surrogate_fields
 from isopleth.fields.times import decimal_years
 from isopleth.fields.trends import trend
 
@@ -29,6 +32,7 @@ __all__ = [
     "Seams",
     "Stability",
     "adjusted_rand_index",
+    "assign_regions",
     "audit",
     "basin_regions",
     "block_folds",
@@ -48,7 +52,10 @@ __all__ = [
     "random_folds",
     "region_stability",
     "single_region",
+    "soft_membership",
     "storm_seasons",
+    "surrogate_fields",
+    "tile_labels",
     "time_folds",
     "trend",
 ]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import spatial
 
+from isopleth.config import check_positive
 from isopleth.errors import ConfigError, DataError
 from isopleth.fields._points import as_points, chord, unit_vectors
 from isopleth.fields.autocorrelation import refuse_autocorrelated
@@ -201,6 +202,26 @@ def block_folds(
     vectors = unit_vectors(lat, lon)
     folds = [_buffered(vectors, part == number, chord(buffer_km)) for number in range(n)]
     return _checked(folds, lat.size, f"{layout} of space", "smaller buffer_km or size_km")
+
+
+def tile_labels(lat: Any, lon: Any, *, size_km: float = 2000.0) -> np.ndarray:
+    """Return the number of the tile of `block_folds` that each sample lies in, to resample or to sum up by.
+
+    Parameters
+    ----------
+    lat, lon : array_like, shape (samples,)
+        Degrees; any convention of longitude.
+    size_km : float
+        About the side of a tile.
+
+    Returns
+    -------
+    array of int, shape (samples,)
+        Equal within a tile; not every number need occur.
+    """
+    check_positive(size_km=size_km)
+    lat, lon = as_points(lat, lon)
+    return _tiles(lat, lon, size_km)
 
 
 def group_folds(groups: Any, n: int = 5, *, seed: int = 0) -> Folds:

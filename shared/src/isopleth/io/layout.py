@@ -37,7 +37,8 @@ def prepare_for_disk(ds: xr.Dataset, dtype: str | None) -> xr.Dataset:
     prepared = ds.copy(deep=False)
     for name, array in ds.variables.items():
         if name in ds.data_vars:
-            prepared[name] = _cast(_stream(ds[name]), dtype)
+            # The variable alone: an array would bring its coordinates back as they were.
+            prepared[name] = _cast(_stream(ds[name]), dtype).variable
         if array.dtype.kind == "U":
             # Text of fixed width has no zarr 3 specification; text of any width has.
             prepared[name] = prepared[name].astype(object)
@@ -108,14 +109,13 @@ def common_chunk(chunks: dict[str, tuple[int, ...]], ds: xr.Dataset, dim: str) -
     return math.lcm(*lengths) if lengths else 1
 
 
-def hollow(ds: xr.Dataset, dim: str, chunks: dict[str, tuple[int, ...]]) -> xr.Dataset:
+def hollow(ds: xr.Dataset, dim: str) -> xr.Dataset:
     """Return the dataset with nothing in the variables that grow: no value of theirs is ever read."""
     import dask.array
 
+    # One chunk, for nothing is computed: a task for each of a million stored chunks would take minutes.
     growing = {
-        name: array.variable.copy(
-            data=dask.array.empty(array.shape, dtype=array.dtype, chunks=chunks[str(name)])
-        )
+        name: array.variable.copy(data=dask.array.empty(array.shape, dtype=array.dtype, chunks=-1))
         for name, array in ds.data_vars.items()
         if dim in array.dims
     }

@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -105,7 +105,7 @@ class ZarrWriter:
         self._resume = resume
         self._provenance = provenance
         self._chunks = store_chunks(as_dataset(template), dim, chunks or {})
-        self._template = prepare_for_disk(hollow(as_dataset(template), dim, self._chunks), dtype)
+        self._template = prepare_for_disk(hollow(as_dataset(template), dim), dtype)
         self._chunk = common_chunk(self._chunks, self._template, dim)
         self._fingerprint = fingerprint(self._template, dim, self._chunks, provenance or Provenance())
         self.total = self._template.sizes.get(dim, 0)
@@ -159,7 +159,8 @@ class ZarrWriter:
         DataError
             If the piece has other variables, sizes or coordinates than the template has at this place.
         """
-        piece = self._checked(piece)
+        steps = slice(self.position, self.position + piece.sizes.get(self.dim, 0))
+        piece = self._checked(piece, {self.dim: steps})
         self._waiting.append(piece)
         ready = self.position - self.done
         if self.position < self.total:
@@ -170,6 +171,46 @@ class ZarrWriter:
             rest = waiting.isel({self.dim: slice(ready, None)})
             # A copy, or a view would keep all of the piece in memory.
             self._waiting = [rest.copy(deep=True)] if rest.sizes[self.dim] else []
+
+    def write_parts(self, length: int, parts: Iterable[tuple[Mapping[str, slice], xr.Dataset]]) -> None:
+        """Take in the next steps in parts that go to the disk one by one: none waits in memory.
+
+        For steps that are large themselves, such as forecasts of many leads and members. A resumed writer
+        goes on after the last steps of which all parts were there.
+
+        Parameters
+        ----------
+        length : int
+            Steps that the parts make up: whole chunks, or all that are left.
+        parts : iterable of (place, piece)
+            Where each piece belongs along other dimensions, as slices with a start and a stop, and every
+            growing variable there. A dimension that is not named is whole.
+
+        Raises
+        ------
+        DataError
+            If a part does not fit its place, parts do not make up the steps, or steps not whole chunks.
+        """
+        stop = self.done + length
+        whole = stop == self.total or (stop < self.total and length > 0 and length % self._chunk == 0)
+        if self._waiting or not whole:
+            raise DataError(
+                f"parts must make whole chunks of {self._chunk} along {self.dim}, got {length} steps "
+                f"from {self.position} of {self.total}",
+                where=self.path,
+            )
+        steps = {self.dim: slice(self.done, stop)}
+        left = {name: self._template[name].isel(steps).size for name in self._growing()}
+        for place, piece in parts:
+            checked = self._checked(piece, {**place, **steps})
+            self._store_part(checked, {**place, **steps})
+            left = {name: count - checked[name].size for name, count in left.items()}
+        if any(left.values()):
+            raise DataError(
+                f"parts must make up steps {self.done} to {stop} of {self.dim} once, got {left} cells left",
+                where=self.path,
+            )
+        self._advance(stop)
 
     def _joined(self) -> xr.Dataset:
         if len(self._waiting) == 1:
@@ -219,7 +260,7 @@ class ZarrWriter:
         described.attrs[_FINGERPRINT] = self._fingerprint
         encoding = {name: zarr_encoding(described[name], lengths) for name, lengths in self._chunks.items()}
         static = [name for name in described.data_vars if self.dim not in described[name].dims]
-        described.update({name: described[name].compute() for name in static})
+        described.update({name: described[name].variable.compute() for name in static})
         described.to_zarr(
             self._store, mode="w", compute=False, consolidated=False, zarr_format=3, encoding=encoding
         )
@@ -227,18 +268,18 @@ class ZarrWriter:
     def _growing(self) -> list[str]:
         return [str(name) for name, array in self._template.data_vars.items() if self.dim in array.dims]
 
-    def _checked(self, piece: xr.Dataset) -> xr.Dataset:
+    def _checked(self, piece: xr.Dataset, place: Mapping[str, slice]) -> xr.Dataset:
         """Return the piece as the store has it, or say where it does not fit."""
         names = self._growing()
         missing = [name for name in names if name not in piece]
         if missing or self.dim not in piece.sizes:
             raise DataError(f"a piece must have every variable along {self.dim}, got none of {missing}")
-        stop = self.position + piece.sizes[self.dim]
+        stop = place[self.dim].stop
         if stop > self.total:
             raise DataError(
                 f"pieces must add up to {self.total} along {self.dim}, got {stop}", where=self.path
             )
-        expected = self._template.isel({self.dim: slice(self.position, stop)})
+        expected = self._template.isel(place)
         for name in names:
             if dict(piece[name].sizes) != dict(expected[name].sizes):
                 raise DataError(
@@ -247,7 +288,8 @@ class ZarrWriter:
         for key in piece.coords:
             if key in expected.coords and not piece[key].variable.equals(expected[key].variable):
                 raise DataError(
-                    f"a piece must have the template's {key} at steps {self.position} to {stop}, got another",
+                    f"a piece must have the template's {key} at steps {place[self.dim].start} to {stop}, "
+                    "got another",
                     where=self.path,
                 )
         cast = {}
@@ -258,13 +300,19 @@ class ZarrWriter:
 
     def _store_region(self, region: xr.Dataset) -> None:
         """Write whole chunks, see them on the disk, and only then say so."""
-        start, stop = self.done, self.done + region.sizes[self.dim]
-        for name in region.data_vars:
-            if region[name].chunks is not None:
-                lengths = dict(zip(region[name].dims, self._chunks[str(name)], strict=True))
-                region[name] = region[name].chunk(lengths)
-        region.to_zarr(self._store, region={self.dim: slice(start, stop)}, consolidated=False, zarr_format=3)
-        self.done = stop
+        stop = self.done + region.sizes[self.dim]
+        self._store_part(region, {self.dim: slice(self.done, stop)})
+        self._advance(stop)
+
+    def _store_part(self, part: xr.Dataset, place: Mapping[str, slice]) -> None:
+        for name in part.data_vars:
+            if part[name].chunks is not None:
+                lengths = dict(zip(part[name].dims, self._chunks[str(name)], strict=True))
+                part[name] = part[name].chunk(lengths)
+        part.to_zarr(self._store, region=dict(place), consolidated=False, zarr_format=3)
+
+    def _advance(self, stop: int) -> None:
+        start, self.done = self.done, stop
         if self._resume:
             self._sync_chunks(start, stop)
             self._note_progress()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,19 @@ import numpy as np
 import xarray as xr
 
 from isopleth.errors import require
+from isopleth.io.stored import Stored, pack, write_stored
+
+__all__ = [
+    "Stored",
+    "Written",
+    "daily",
+    "days_since",
+    "make_field",
+    "mask_land",
+    "pack",
+    "to_west_east",
+    "write_raw",
+]
 
 
 @dataclass(frozen=True)
@@ -25,16 +38,6 @@ class Written:
     truth: xr.Dataset
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """A variable exactly as a file holds it; ``fill`` is declared as ``_FillValue``."""
-
-    dims: tuple[str, ...]
-    values: Any
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-    fill: float | np.number | None = None
-
-
 def write_raw(
     path: Path,
     variables: Mapping[str, Stored],
@@ -43,7 +46,9 @@ def write_raw(
     kind: str = "NETCDF4",
     unlimited: str | None = None,
 ) -> Path:
-    """Write variables as given: nothing is scaled, masked or renamed on the way."""
+    """Write variables as given, in any kind of NetCDF; see `isopleth.io.stored.write_stored`."""
+    if kind == "NETCDF4":
+        return write_stored(path, variables, attrs=attrs, unlimited=unlimited)
     netcdf = require("netCDF4", install="netCDF4", purpose="write miniature files")
     path.parent.mkdir(parents=True, exist_ok=True)
     with netcdf.Dataset(path, "w", format=kind) as file:
@@ -107,16 +112,6 @@ def make_field(
     return xr.DataArray(
         mean + spread * values / max(1e-9, np.abs(values).max()), dims=dims, coords=dict(coords)
     )
-
-
-def pack(
-    values: np.ndarray, scale: float, offset: float, dtype: str, fill: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the integers that a provider would store, and what they stand for; NaN becomes ``fill``."""
-    missing = np.isnan(values)
-    raw = np.round((np.where(missing, offset, values) - offset) / scale).astype(dtype)
-    truth = np.where(missing, np.nan, raw.astype(np.float64) * scale + offset)
-    return np.where(missing, np.dtype(dtype).type(fill), raw), truth
 
 
 def to_west_east(data: xr.DataArray) -> xr.DataArray:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cftime  # type: ignore[import-untyped]
 import numpy as np
 import xarray as xr
 
+from isopleth.samples.ocean_layouts import (
+    DUACS_FILL,
+    POP_FILL,
+    Intervals,
+    altimetry_layout,
+    cmip_layout,
+    pop_layout,
+)
 from isopleth.testing.miniature import (
     Stored,
     Written,
@@ -23,8 +31,6 @@ from isopleth.testing.miniature import (
 )
 
 _NY, _NX = 10, 16
-_CMIP_FILL = np.float32(1e20)
-_POP_FILL = np.float32(9.969209968386869e36)
 _AVISO_FILL = np.float32(18446744073709551616.0)
 
 
@@ -32,51 +38,18 @@ def write_cmip6_zos(folder: Path, *, seed: int = 0, months: int = 14, calendar: 
     """Write CMIP6 Omon ``zos`` on a curved grid: 2-D coordinates, vertices, land filled with 1e20."""
     rng = np.random.default_rng(seed)
     lat, lon = _curved_grid(first_lon=73.0)
-    starts = [cftime.datetime(1850 + n // 12, n % 12 + 1, 1, calendar=calendar) for n in range(months + 1)]
-    middles = np.array([a + (b - a) / 2 for a, b in itertools.pairwise(starts)])
+    intervals = _months_of(months, calendar)
     zos = _curved_field(rng, months, mean=0.1, spread=0.8)
     land = _curved_land()
-    units = "days since 1850-01-01"
-    bounds = np.stack(
-        [cftime.date2num(starts[:-1], units, calendar), cftime.date2num(starts[1:], units, calendar)], 1
-    )
-    stored_lon = np.where(land, 1e20, lon)
-    variables = {
-        "time": Stored(
-            dims=("time",),
-            values=cftime.date2num(middles, units, calendar).astype("f8"),
-            attrs={
-                "units": units,
-                "calendar": calendar,
-                "standard_name": "time",
-                "bounds": "time_bnds",
-                "axis": "T",
-            },
-        ),
-        "time_bnds": Stored(dims=("time", "bnds"), values=bounds.astype("f8")),
-        "j": Stored(
-            dims=("j",), values=np.arange(_NY, dtype="i4"), attrs={"units": "1", "long_name": "cell index"}
-        ),
-        "i": Stored(
-            dims=("i",), values=np.arange(_NX, dtype="i4"), attrs={"units": "1", "long_name": "cell index"}
-        ),
-        "latitude": _plane(lat, "latitude", "degrees_north", bounds="vertices_latitude", fill=1e20),
-        "longitude": _plane(stored_lon, "longitude", "degrees_east", bounds="vertices_longitude", fill=1e20),
-        "vertices_latitude": Stored(dims=("j", "i", "vertices"), values=_vertices(lat)),
-        "vertices_longitude": Stored(dims=("j", "i", "vertices"), values=_vertices(lon)),
-        "zos": Stored(
-            dims=("time", "j", "i"),
-            values=np.where(land, _CMIP_FILL, zos.astype("f4")),
-            attrs={
-                "standard_name": "sea_surface_height_above_geoid",
-                "units": "m",
-                "coordinates": "latitude longitude",
-                "cell_measures": "area: areacello",
-                "missing_value": _CMIP_FILL,
-            },
-            fill=_CMIP_FILL,
-        ),
-    }
+    stored_lon = np.where(land, np.nan, lon)
+    variables = cmip_layout(np.where(land, np.nan, zos), lat, stored_lon, intervals)
+    for name, axis in (("latitude", lat), ("longitude", lon)):
+        place = variables[name]
+        variables[name] = replace(place, attrs={**place.attrs, "bounds": f"vertices_{name}"})
+        variables[f"vertices_{name}"] = Stored(dims=("j", "i", "vertices"), values=_vertices(axis))
+    for name, size in (("j", _NY), ("i", _NX)):
+        attrs = {"units": "1", "long_name": "cell index"}
+        variables[name] = Stored(dims=(name,), values=np.arange(size, dtype="i4"), attrs=attrs)
     attrs = {
         "Conventions": "CF-1.7 CMIP-6.2",
         "mip_era": "CMIP6",
@@ -84,9 +57,7 @@ def write_cmip6_zos(folder: Path, *, seed: int = 0, months: int = 14, calendar: 
         "source_id": "MINI-1-0",
     }
     path = write_raw(folder / f"zos_Omon_MINI_{calendar}.nc", variables, attrs=attrs, unlimited="time")
-    return Written(
-        path, _curved_truth(np.where(land, np.nan, zos), middles, lat, np.where(land, np.nan, lon))
-    )
+    return Written(path, _curved_truth(np.where(land, np.nan, zos), _middles(intervals), lat, stored_lon))
 
 
 def write_cmip6_zos_360_day(folder: Path, *, seed: int = 0) -> Written:
@@ -99,48 +70,14 @@ def write_cesm_pop(folder: Path, *, seed: int = 0, months: int = 14, with_bounds
     rng = np.random.default_rng(seed)
     lat, lon = _curved_grid(first_lon=320.0)
     land = _curved_land()
-    stamps = [cftime.datetime(1850 + n // 12, n % 12 + 1, 1, calendar="noleap") for n in range(months + 1)]
-    middles = np.array([a + (b - a) / 2 for a, b in itertools.pairwise(stamps)])
-    ssh = _curved_field(rng, months, mean=0.0, spread=90.0).astype("f4")
-    units = "days since 0000-01-01 00:00:00"
-    counted = cftime.date2num(stamps, units, "noleap").astype("f8")
+    intervals = _months_of(months, "noleap")
+    ssh = np.where(land, np.nan, _curved_field(rng, months, mean=0.0, spread=90.0)).astype("f4")
     stored_lat, stored_lon = (np.where(land, np.nan, values) for values in (lat, lon))
-    time_attrs = {"units": units, "calendar": "noleap", "long_name": "time"}
-    variables = {
-        "time": Stored(
-            dims=("time",),
-            values=counted[1:],
-            attrs={**time_attrs, **({"bounds": "time_bound"} if with_bounds else {})},
-        ),
-        "TLAT": _plane(stored_lat, "array of t-grid latitudes", "degrees_north", dims=("nlat", "nlon")),
-        "TLONG": _plane(stored_lon, "array of t-grid longitudes", "degrees_east", dims=("nlat", "nlon")),
-        "ULAT": _plane(lat + 0.5, "array of u-grid latitudes", "degrees_north", dims=("nlat", "nlon")),
-        "ULONG": _plane(lon + 0.5, "array of u-grid longitudes", "degrees_east", dims=("nlat", "nlon")),
-        "SSH": Stored(
-            dims=("time", "nlat", "nlon"),
-            values=np.where(land, _POP_FILL, ssh),
-            attrs={
-                "long_name": "Sea Surface Height",
-                "units": "centimeter",
-                "coordinates": "TLONG TLAT time",
-                "cell_methods": "time: mean",
-                "missing_value": _POP_FILL,
-            },
-            fill=_POP_FILL,
-        ),
-    }
-    if with_bounds:
-        bounds = np.stack([counted[:-1], counted[1:]], axis=1)
-        variables["time_bound"] = Stored(
-            dims=("time", "d2"),
-            values=bounds,
-            attrs={"long_name": "boundaries for time-averaging interval", "units": units},
-        )
+    variables = pop_layout(ssh, stored_lat, stored_lon, intervals, with_bounds=with_bounds)
     attrs = {"title": "b.e11.B20TRC5CNBDRD.f09_g16.001", "source": "CCSM POP2, the CCSM Ocean Component"}
     suffix = "" if with_bounds else "_without_bounds"
     path = write_raw(folder / f"cesm_pop_ssh{suffix}.nc", variables, attrs=attrs, unlimited="time")
-    truth = np.where(land, np.nan, ssh.astype("f8") / 100.0)
-    return Written(path, _curved_truth(truth, middles, stored_lat, stored_lon))
+    return Written(path, _curved_truth(ssh.astype("f8") / 100.0, _middles(intervals), stored_lat, stored_lon))
 
 
 def write_cesm_pop_without_bounds(folder: Path, *, seed: int = 0) -> Written:
@@ -156,37 +93,8 @@ def write_duacs(folder: Path, *, seed: int = 0, days: int = 4) -> Written:
         "lat": np.arange(-59.9375, 60.0, 7.5),
         "lon": np.arange(0.0625, 360.0, 15.0),
     }
-    lat, west = coords["lat"], np.sort((coords["lon"] + 180.0) % 360.0 - 180.0)
-    truth, variables = (
-        xr.Dataset(),
-        {
-            "time": Stored(
-                dims=("time",),
-                values=days_since(coords["time"], "1950-01-01").astype("f4"),
-                attrs={
-                    "units": "days since 1950-01-01 00:00:00",
-                    "calendar": "gregorian",
-                    "standard_name": "time",
-                },
-            ),
-            "latitude": Stored(
-                dims=("latitude",),
-                values=lat.astype("f4"),
-                attrs={"units": "degrees_north", "standard_name": "latitude", "bounds": "lat_bnds"},
-            ),
-            "longitude": Stored(
-                dims=("longitude",),
-                values=west.astype("f4"),
-                attrs={"units": "degrees_east", "standard_name": "longitude", "bounds": "lon_bnds"},
-            ),
-            "lat_bnds": Stored(
-                dims=("latitude", "nv"), values=np.stack([lat - 3.75, lat + 3.75], 1).astype("f4")
-            ),
-            "lon_bnds": Stored(
-                dims=("longitude", "nv"), values=np.stack([west - 7.5, west + 7.5], 1).astype("f4")
-            ),
-        },
-    )
+    west = np.sort((coords["lon"] + 180.0) % 360.0 - 180.0)
+    truth, fields = xr.Dataset(), {}
     names = {
         "sla": ("sea_level_anomaly", "sea_surface_height_above_sea_level", "m", 0.4),
         "adt": ("sea_surface_height", "sea_surface_height_above_geoid", "m", 1.2),
@@ -199,21 +107,15 @@ def write_duacs(folder: Path, *, seed: int = 0, days: int = 4) -> Written:
     }
     for short, (name, standard, units, spread) in names.items():
         data = mask_land(make_field(rng, coords, mean=0.0, spread=spread))
-        raw, values = pack(to_west_east(data).values, 1e-4, 0.0, "i4", -2147483647)
+        raw, values = pack(to_west_east(data).values, 1e-4, 0.0, "i4", int(DUACS_FILL))
         truth[name] = to_west_east(data).copy(data=values).assign_coords(lon=west % 360.0).sortby("lon")
-        attrs = {
-            "standard_name": standard,
-            "units": units,
-            "scale_factor": 1e-4,
-            "coordinates": "longitude latitude",
-        }
-        dims = ("time", "latitude", "longitude")
-        variables[short] = Stored(dims=dims, values=raw, attrs=attrs, fill=np.int32(-2147483647))
+        fields[short] = (raw, {"standard_name": standard, "units": units})
     attrs = {
         "Conventions": "CF-1.6",
         "title": "NRT merged all satellites Global Ocean Gridded SSALTO/DUACS",
         "product_version": "2019",
     }
+    variables = altimetry_layout(fields, coords["lat"], west, days_since(coords["time"], "1950-01-01"))
     return Written(write_raw(folder / "nrt_global_allsat_phy_l4_20190223.nc", variables, attrs=attrs), truth)
 
 
@@ -251,10 +153,10 @@ def write_measures(folder: Path, *, seed: int = 0, steps: int = 3) -> Written:
     ):
         data = mask_land(make_field(rng, coords, mean=0.0, spread=spread)).astype("f4")
         truth[name] = data
-        values = data.transpose("time", "lon", "lat").fillna(float(_POP_FILL)).values.astype("f4")
+        values = data.transpose("time", "lon", "lat").fillna(float(POP_FILL)).values.astype("f4")
         dims = ("Time", "Longitude", "Latitude")
         variables[short] = Stored(
-            dims=dims, values=values, attrs={"units": "m", "long_name": name}, fill=_POP_FILL
+            dims=dims, values=values, attrs={"units": "m", "long_name": name}, fill=POP_FILL
         )
     return Written(
         write_raw(folder / "ssh_grids_v2205_1993010312.nc", variables, attrs={"institution": "JPL"}), truth
@@ -308,22 +210,14 @@ def _curved_truth(values: np.ndarray, times: np.ndarray, lat: np.ndarray, lon: n
     return xr.Dataset({"sea_surface_height": (("time", "y", "x"), values)}, coords=coords)
 
 
-def _plane(
-    values: np.ndarray,
-    name: str,
-    units: str,
-    *,
-    dims: tuple[str, str] = ("j", "i"),
-    bounds: str | None = None,
-    fill: float | None = None,
-) -> Stored:
-    attrs: dict[str, Any] = {"units": units}
-    attrs |= (
-        {"long_name": name}
-        if bounds is None
-        else {"standard_name": name, "bounds": bounds, "missing_value": 1e20}
+def _months_of(count: int, calendar: str) -> Intervals:
+    return Intervals(
+        [cftime.datetime(1850 + n // 12, n % 12 + 1, 1, calendar=calendar) for n in range(count + 1)]
     )
-    return Stored(dims=dims, values=values, attrs=attrs, fill=fill)
+
+
+def _middles(intervals: Intervals) -> np.ndarray:
+    return np.array([start + (end - start) / 2 for start, end in itertools.pairwise(intervals.edges)])
 
 
 def _vertices(values: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from isopleth.train.fully_connected import FullyConnectedConfig, NetworksConfig, TogetherConfig
 from isopleth.train.randomness import seed_everything
 from isopleth.train.rundir import RunDirectory
 from isopleth.train.runtime import Runtime
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from isopleth.train.checkpoint import load_checkpoint, save_checkpoint
     from isopleth.train.ddp import is_main_process
     from isopleth.train.interruption import Interrupted
+    from isopleth.train.networks import Networks
     from isopleth.train.optim import adamw, step_config, warm_schedule
     from isopleth.train.pretrained import Pretrained
     from isopleth.train.probes import LinearProbe, fit_linear_probe, knn_probabilities
+    from isopleth.train.problems import Problem
     from isopleth.train.throughput import Throughput, measure_throughput
+    from isopleth.train.together import TogetherResult, train_together
     from isopleth.train.trainer import FitResult, fit
 
 # Where each lazy name lives: torch is loaded when one of them is asked for.
@@ -26,9 +30,12 @@ _HOMES = {
     "FitResult": "trainer",
     "Interrupted": "interruption",
     "LinearProbe": "probes",
+    "Networks": "networks",
     "Pretrained": "pretrained",
+    "Problem": "problems",
     "ReplayableLoader": "batches",
     "Throughput": "throughput",
+    "TogetherResult": "together",
     "adamw": "optim",
     "fit": "trainer",
     "fit_linear_probe": "probes",
@@ -38,19 +45,26 @@ _HOMES = {
     "measure_throughput": "throughput",
     "save_checkpoint": "checkpoint",
     "step_config": "optim",
+    "train_together": "together",
     "warm_schedule": "optim",
 }
 
 __all__ = [
     "EpochSampler",
     "FitResult",
+    "FullyConnectedConfig",
     "Interrupted",
     "LinearProbe",
+    "Networks",
+    "NetworksConfig",
     "Pretrained",
+    "Problem",
     "ReplayableLoader",
     "RunDirectory",
     "Runtime",
     "Throughput",
+    "TogetherConfig",
+    "TogetherResult",
     "adamw",
     "fit",
     "fit_linear_probe",
@@ -61,6 +75,7 @@ __all__ = [
     "save_checkpoint",
     "seed_everything",
     "step_config",
+    "train_together",
     "warm_schedule",
 ]
 

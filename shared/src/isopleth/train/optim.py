@@ -67,13 +67,17 @@ def adamw(
         {"params": spared, "weight_decay": 0.0},
     ]
     devices = {parameter.device.type for parameter in (*decayed, *spared)}
-    return AdamW(
+    optimizer = AdamW(
         [group for group in groups if group["params"]],
         lr=lr,
         betas=betas,
         eps=eps,
         fused=devices <= {"cpu", "cuda"},
     )
+    # Left to unscale fp16's gradients itself, it could not be combined with clipping: Lightning refuses that
+    # in any mixed precision, also in bfloat16, which scales nothing.
+    optimizer._step_supports_amp_scaling = False
+    return optimizer
 
 
 def split_decay(

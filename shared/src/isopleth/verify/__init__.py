@@ -14,6 +14,7 @@ one definition serves an array, a stream of chunks, a dask graph and the ranks o
 """
 
 from isopleth.verify.bootstrap import Interval, block_bootstrap, group_bootstrap
+from isopleth.verify.conformal import block_conformal, blocks_needed
 from isopleth.verify.dependence import autocovariance, effective_sample_size, optimal_block_length
 from isopleth.verify.deterministic import acc, bias, mae, mse, rmse
 from isopleth.verify.ensemble import crps, ensemble_mean_rmse, rank_histogram, spread, spread_skill_ratio
@@ -27,7 +28,7 @@ from isopleth.verify.probability import (
     interval_coverage,
     reliability,
 )
-from isopleth.verify.significance import DieboldMariano, diebold_mariano
+from isopleth.verify.significance import DieboldMariano, diebold_mariano, student_interval
 from isopleth.verify.spectrum import isotropic_spectrum, power_spectrum
 from isopleth.verify.state import State, combine
 
@@ -42,6 +43,8 @@ __all__ = [
     "autocovariance",
     "bias",
     "block_bootstrap",
+    "block_conformal",
+    "blocks_needed",
     "brier",
     "brier_metric",
     "combine",
@@ -70,4 +73,5 @@ __all__ = [
     "spread_skill_ratio",
     "ssim",
     "ssim_metric",
+    "student_interval",
 ]

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from isopleth.config import check_fraction
 from isopleth.errors import DataError
+from isopleth.verify.bootstrap import Interval
 from isopleth.verify.dependence import autocovariance
 
 
@@ -69,6 +71,37 @@ def diebold_mariano(
     correction = np.sqrt((size + 1 - 2 * horizon + horizon * (horizon - 1) / size) / size)
     statistic = float(correction * mean / np.sqrt(variance))
     return DieboldMariano(mean, statistic, _two_sided(statistic, size - 1), covariance.size - 1)
+
+
+def student_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Return the mean of a few independent values, such as one for each seed, and Student's interval for it.
+
+    mean ± t s / sqrt(n), with s the standard deviation (n - 1) and t the quantile of Student's distribution
+    with n - 1 degrees of freedom. For values that depend on each other, such as those of successive days,
+    see `block_bootstrap`.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+        At least two, finite.
+    level : float
+        Probability of the interval.
+
+    Examples
+    --------
+    >>> found = student_interval([1.0, 2.0, 3.0])
+    >>> found.value, [round(end, 2) for end in found.ends]
+    (2.0, [-0.48, 4.48])
+    """
+    from scipy.special import stdtrit
+
+    check_fraction(level=level)
+    sample = np.asarray(values, float)
+    if sample.ndim != 1 or sample.size < 2 or not np.isfinite(sample).all():
+        raise DataError(f"an interval needs at least two finite values, got {sample.tolist()}")
+    mean, error = float(sample.mean()), float(sample.std(ddof=1) / np.sqrt(sample.size))
+    half = float(stdtrit(sample.size - 1, (1 + level) / 2)) * error
+    return Interval(low=mean - half, high=mean + half, value=mean, level=level, block=1)
 
 
 def _two_sided(statistic: float, freedom: int) -> float:
