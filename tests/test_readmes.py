@@ -24,10 +24,15 @@ def find_blocks() -> list[pytest.param]:
 
 
 @pytest.fixture
-def workplace(tmp_path) -> Path:
+def workplace(tmp_path, text) -> Path:
     """A folder with the files that the READMEs speak of, in their real layouts."""
     from isopleth.testing import write_era5_old_cds
 
+    if "archive" in text:
+        from isopleth.samples import sea_level, write_sea_level_sample
+
+        world = sea_level(first_year=1993, last_year=2049, members=2, resolution_deg=12)
+        write_sea_level_sample(tmp_path / "archive", world, resolution_deg=10)
     write_era5_old_cds(tmp_path).path.rename(tmp_path / "era5.nc")
     fixes = [divmod(hour, 24) for hour in range(0, 60, 6)]
     rows = [f"A,2024-09-0{day + 1} {hour:02d}:00,15,{300 - day - hour / 24},40" for day, hour in fixes]

@@ -14,9 +14,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import archesweather.model.blocks as blocks
+from archesweather.compute import count_flops
 from archesweather.config import FieldsConfig, ModelConfig, NetworkConfig
 from archesweather.model import Backbone
-from archesweather.model.layout import Layout, StageLayout, plan_layout
+from archesweather.model.layout import plan_layout
 from isopleth.benchmark import emit, ratio, side
 
 # Multiples of S's depths, and rows and columns of the grid.
@@ -34,58 +35,6 @@ def make_config(model: str, grid: str, dim: int) -> ModelConfig:
         lat=tuple(lat.tolist()),
         lon=tuple(lon.tolist()),
     )
-
-
-def count_flops(config: ModelConfig, *, states: int = 2) -> dict[str, float]:
-    """Count the FLOPs of one sample's forward pass by formula, part by part."""
-    layout, network = plan_layout(config), config.network
-    counts: dict[str, float] = {"embedding": _count_embedding(config, layout, states)}
-    tokens = int(np.prod(layout.fine.grid))
-    if network.column_mixing:
-        counts["mixing"] = 2.0 * tokens * layout.fine.grid[0] * network.dim**2
-    stages = (layout.fine, *layout.inner, layout.outer)
-    for number, (stage, depth) in enumerate(zip(stages, network.depths, strict=True), start=1):
-        counts[f"stage {number}"] = depth * sum(count_block(stage).values())
-    inner, dim = int(np.prod(layout.inner[0].grid)), network.dim
-    counts["merge and split"] = (
-        2.0 * inner * (4 * dim * 2 * dim + 2 * dim * 4 * dim) + 2.0 * inner * 4 * dim**2
-    )
-    counts["head"] = _count_head(config, layout)
-    return counts
-
-
-def count_block(stage: StageLayout) -> dict[str, float]:
-    r"""Count one block: :math:`2 T C^2 (4 + 4 + 8)` for its layers, :math:`4 T N C` for each attention."""
-    tokens, width = int(np.prod(stage.grid)), stage.width
-    partition = stage.partition(shifted=False)
-    counts = {
-        "window layers": 2.0 * tokens * width * 4 * width,
-        "window attention": 4.0 * partition.index.numel() * partition.tokens * width,
-    }
-    if stage.column_heads:
-        counts["column layers"] = 2.0 * tokens * width * 4 * width
-        counts["column attention"] = 4.0 * tokens * stage.grid[0] * width
-    hidden = int(width * 8 / 3) if stage.gated else 4 * width
-    counts["mlp"] = 2.0 * tokens * width * hidden * (3 if stage.gated else 2)
-    return counts
-
-
-def _count_embedding(config: ModelConfig, layout: Layout, states: int) -> float:
-    fields, (levels, rows, columns) = config.fields, config.network.patch
-    area, (_, height, width) = (rows + layout.shared_row) * columns, layout.fine.grid
-    surface = states * len(fields.surface) + len(fields.constants)
-    upper = states * len(fields.upper) * levels * layout.level_tokens
-    values = area * (surface * layout.surface_tokens + upper)
-    return 2.0 * height * width * values * config.network.dim
-
-
-def _count_head(config: ModelConfig, layout: Layout) -> float:
-    fields, (levels, rows, columns) = config.fields, config.network.patch
-    _, height, width = layout.fine.grid
-    cells = height * width * rows * columns + (width * columns if layout.shared_row else 0)
-    channels = len(fields.surface) * layout.outer.width
-    channels += len(fields.upper) * len(fields.levels) * layout.outer.width // levels
-    return 2.0 * 9 * cells * channels
 
 
 def count_bytes(config: ModelConfig) -> float:

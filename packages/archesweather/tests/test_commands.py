@@ -36,7 +36,8 @@ def refuse(capsys, *words):
 @pytest.fixture
 def data(tmp_path, capsys):
     dates = ["--sample.start", "2018-11-01", "--sample.end", "2019-01-29"]
-    run(capsys, "prepare", "sample", "--out", tmp_path / "data", *dates, "--train", json.dumps(PERIODS["train"]))
+    train = ["--train", json.dumps(PERIODS["train"])]
+    run(capsys, "prepare", "sample", "--out", tmp_path / "data", *dates, *train)
     return tmp_path / "data"
 
 

@@ -106,10 +106,11 @@ def test_evaluate_shows_every_test_beside_its_baselines(prepared_file, quick, tm
         assert set(score.baselines) == expected
         assert score.interval[0] < score.model < score.interval[1]
     coverage = [s for s in record.scores if s.metric == "interval_coverage"]
-    assert {s.stratum["interval"] for s in coverage} == {"calibrated on blocks", "networks alone"}
+    assert {s.stratum["interval"] for s in coverage} == {"calibrated", "networks alone"}
+    assert {s.stratum["test"] for s in coverage} == {"blocks", "perfect model"}
     assert 0.8 < coverage[0].model < 0.98
     assert {claim.units for claim in record.claims} == {"mm year-1", "1"}
-    assert len(record.claims) == 6
+    assert len(record.claims) == 7
 
 
 def test_an_earlier_run_is_not_overwritten(trained, prepared_file, quick, capsys):

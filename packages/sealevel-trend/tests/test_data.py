@@ -7,7 +7,7 @@ import xarray as xr
 from isopleth.errors import DataError
 from isopleth.sealevel.global_mean import ocean_mean
 from sealevel_trend.config import PeriodConfig
-from sealevel_trend.data import compute_trends, open_prepared, split_record
+from sealevel_trend.data import _smooth, compute_trends, open_prepared, split_record
 
 PAST = (1993, 2022)
 
@@ -83,6 +83,17 @@ def test_internal_spread_is_that_of_members_and_as_wide_as_the_world_says(world,
     # INTERNAL_TREND of the sample is 1.0 mm/year, times 0.8 to 1.25 in a model.
     assert 0.7 < rms < 1.35
     assert compute_trends(prepared.isel(member=0), PAST, "remove").internal is None
+
+
+def test_smoothing_is_scipys_and_leaves_land_out():
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(0)
+    field = rng.normal(size=(30, 60))
+    expected = gaussian_filter(field, 1.5, mode=("nearest", "wrap"), truncate=10 / 3)
+    np.testing.assert_allclose(_smooth(field, 1.5), expected, atol=0.02)
+    holes = np.where(rng.random(field.shape) < 0.3, np.nan, 4.0)
+    np.testing.assert_allclose(_smooth(holes, 2.0), holes)
 
 
 def test_halves_of_the_record_do_not_overlap():

@@ -19,6 +19,7 @@ QUICK = LearningConfig(
     network=FullyConnectedConfig(hidden=(16,)),
     ensemble=EnsembleConfig(seeds=2, passes=4),
     partition=PartitionConfig(kind="basins"),
+    calibration="blocks",
 )
 
 

@@ -887,8 +887,8 @@ class ConvertConfig:
     """
 
     checkpoint: Path = positional()
-    statistics: Path
-    constants: Path
+    statistics: Path = positional()
+    constants: Path = positional()
     out: Path = Path("runs/archesweather/converted")
     target: Literal["state", "increment"] | None = None
     fields: FieldsConfig = FieldsConfig()

@@ -370,7 +370,7 @@ class DemoConfig:
     full : bool
         Decide the claims over several worlds, instead of taking a first look at one.
     seed : int
-        First world.
+        Added to the number of the first world, 100.
     """
 
     out: Path = Path("runs/demo/sealevel-projection")

@@ -151,6 +151,9 @@ class LearningConfig:
         departures, and add the observed mean trend of the past years to what is predicted.
     level : float
         Nominal coverage of the intervals.
+    calibration : {"perfect_models", "blocks"}
+        What makes intervals wide enough: errors of the future of models taken for the truth in turn, which
+        hold what changes between past and future; or errors of the past on blocks of ocean held out.
     partition, network, fit, ensemble, folds
         The parts.
     """
@@ -158,6 +161,7 @@ class LearningConfig:
     period: PeriodConfig = PeriodConfig()
     global_mean: GlobalMean = "remove"
     level: float = 0.9
+    calibration: Literal["perfect_models", "blocks"] = "perfect_models"
     partition: PartitionConfig = PartitionConfig()
     network: FullyConnectedConfig = _NETWORK
     fit: TogetherConfig = _FIT
@@ -166,6 +170,7 @@ class LearningConfig:
 
     def __post_init__(self) -> None:
         check_choice("global_mean", self.global_mean, ("keep", "remove", "add_back"))
+        check_choice("calibration", self.calibration, ("perfect_models", "blocks"))
         check_fraction(level=self.level)
         if not 0 < self.level < 1:
             raise ConfigError(f"level must lie between 0 and 1, got {self.level}")
@@ -335,7 +340,7 @@ class DemoConfig:
     out : Path
         The run directory.
     full : bool
-        Decide the claims on several worlds at 2°, instead of taking a first look at one.
+        Decide the claims on several other worlds, instead of taking a first look at one.
     seed : int
         First world.
     """

@@ -242,14 +242,20 @@ def _internal_spread(slopes: xr.DataArray) -> NDArray[np.float64] | None:
 
 def _smooth(field: NDArray[np.float64], cells: float) -> NDArray[np.float64]:
     """Smooth by a Gaussian of so many cells, round the globe, leaving NaN out and where it was."""
-    from scipy.ndimage import gaussian_filter
-
     known = np.isfinite(field)
     shares, values = (
-        gaussian_filter(part, cells, mode=("nearest", "wrap"))
+        _blur(_blur(part, cells, 0, "edge"), cells, 1, "wrap")
         for part in (known.astype(np.float64), np.where(known, field, 0.0))
     )
     return np.where(known, values / np.where(known, shares, 1.0), np.nan)
+
+
+def _blur(field: NDArray[np.float64], cells: float, axis: int, beyond: Any) -> NDArray[np.float64]:
+    reach = max(1, round(3.0 * cells))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / cells) ** 2)
+    widths = [(reach, reach) if k == axis else (0, 0) for k in (0, 1)]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(field, widths, mode=beyond), kernel.size, axis)
+    return np.asarray(windows @ (kernel / kernel.sum()))
 
 
 def _departures(slope: xr.DataArray, global_mean: GlobalMean) -> xr.DataArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from sealevel_trend.experiments import (
     NETWORK,
     NULL_BLOCKS,
     NULL_RANDOM,
+    PERFECT,
     Evidence,
     list_baselines,
     plan_blocks,
@@ -92,7 +94,7 @@ def score_outcomes(outcomes: Outcomes, *, model: str = NETWORK, seed: int = 0) -
 def score_coverage(test: str, coverage: Coverage, raw: float, blocks: int) -> list[Score]:
     """Write a coverage down, and that of the networks' spread taken at its word; best is near `asked`."""
     asked: dict[str, str | float] = {"test": test, "asked": coverage.level}
-    kinds = {"calibrated on blocks": (coverage.share, coverage.interval), "networks alone": (raw, None)}
+    kinds = {"calibrated": (coverage.share, coverage.interval), "networks alone": (raw, None)}
     return [
         Score(
             metric="interval_coverage",
@@ -176,9 +178,7 @@ def cover_blocks(
 
 def cover_raw(outcome: Outcome, level: float) -> float:
     """Measure how often the networks' spread, taken as a normal distribution's, covers the truth."""
-    from scipy.special import ndtri
-
-    reach = float(ndtri(0.5 + level / 2)) * known_spread(outcome)
+    reach = NormalDist().inv_cdf(0.5 + level / 2) * known_spread(outcome)
     ends = outcome.prediction - reach, outcome.prediction + reach
     return measure_coverage(outcome, *ends, level=level).share
 
@@ -196,13 +196,19 @@ def evaluate_method(config: EvaluateConfig) -> dict[str, Any]:
         outcomes, by_partition = _run(config, evidence, partition, others)
     held_out = outcomes[BLOCKS][NETWORK]
     coverage, raw = cover_blocks(held_out, evidence.past.internal, learning.level)
+    perfect = outcomes[PERFECT][NETWORK]
+    of_models, raw_of_models = cover_blocks(perfect, evidence.past.internal, learning.level)
     evaluation = Evaluation(
         tool="sealevel-trend",
         version=__version__,
         task=_task(learning),
         data=_describe(config, evidence, held_out),
-        scores=(*score_outcomes(outcomes), *score_coverage(BLOCKS, coverage, raw, held_out.blocks)),
-        claims=tuple(_judge(learning, outcomes, by_partition, coverage)),
+        scores=(
+            *score_outcomes(outcomes),
+            *score_coverage(BLOCKS, coverage, raw, held_out.blocks),
+            *score_coverage(PERFECT, of_models, raw_of_models, perfect.blocks),
+        ),
+        claims=tuple(_judge(learning, outcomes, by_partition, coverage, of_models)),
         cost=Cost.of(train=meter),
         provenance=Provenance.collect(
             ["sealevel-trend", "evaluate", config.prepared],
@@ -248,7 +254,11 @@ def _run(
 
 
 def _judge(
-    learning: LearningConfig, outcomes: Outcomes, by_partition: Mapping[str, Outcome], coverage: Coverage
+    learning: LearningConfig,
+    outcomes: Outcomes,
+    by_partition: Mapping[str, Outcome],
+    coverage: Coverage,
+    of_models: Coverage,
 ) -> list[Claim]:
     held_out, kind = outcomes[BLOCKS][NETWORK], learning.partition.kind
     return [
@@ -267,6 +277,11 @@ def _judge(
             f"The {100 * learning.level:g} % intervals cover blocks that they have not seen",
             coverage,
             held_out.blocks,
+        ),
+        judge_coverage(
+            f"The {100 * learning.level:g} % intervals cover the future of models that did not set them",
+            of_models,
+            outcomes[PERFECT][NETWORK].blocks,
         ),
         *judge_null(outcomes, "random forest", "global mean everywhere"),
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from isopleth.errors import DataError
 from isopleth.fields import Folds, block_folds, random_folds
 from isopleth.sealevel.baselines import (
     EnsembleMean,
@@ -130,7 +130,7 @@ def plan_tests(
         plan_cross_validation(rows, at_random, name=RANDOM),
         plan_null_test(rows, folds, draws=null_draws, seed=seed, name=NULL_BLOCKS),
         plan_null_test(rows, at_random, draws=null_draws, seed=seed, name=NULL_RANDOM),
-        _plan_perfect(evidence, partition, siblings=siblings),
+        plan_perfect(evidence.past, evidence.future, partition, siblings=siblings),
     ]
     if evidence.early.observed is not None and evidence.late.observed is not None:
         early, late = (part.rows(partition.labels) for part in (evidence.early, evidence.late))
@@ -139,18 +139,29 @@ def plan_tests(
     return plans
 
 
-def _plan_perfect(evidence: Evidence, partition: Partition, *, siblings: bool) -> Experiment:
-    models = [str(name) for name in evidence.past.models["model"].values]
-    families = None if siblings else name_families(models)
-    fields = {"past_truth": evidence.past.members, "future_truth": evidence.future.members}
-    plan = {**fields, "segments": partition.labels, "name": PERFECT}
-    try:
-        return plan_perfect_models(evidence.past.models, evidence.future.models, families=families, **plan)  # type: ignore[arg-type]
-    except DataError:
-        if families is None:
-            raise
-        # Two families alone leave too few others without siblings.
-        return plan_perfect_models(evidence.past.models, evidence.future.models, **plan)  # type: ignore[arg-type]
+def plan_perfect(past: Trends, future: Trends, partition: Partition, *, siblings: bool = False) -> Experiment:
+    """Take each model for the truth in turn, with the weather of one member.
+
+    Parameters
+    ----------
+    past, future : Trends
+    partition : Partition
+    siblings : bool
+        Whether the truth's own family stays among the inputs; it does where too few others are left without.
+    """
+    models = [str(name) for name in past.models["model"].values]
+    families = name_families(models)
+    counts = Counter(families.values())
+    alone = not siblings and all(len(models) - counts[family] >= 2 for family in families.values())
+    return plan_perfect_models(
+        past.models,
+        future.models,
+        past_truth=past.members,
+        future_truth=future.members,
+        families=families if alone else None,
+        segments=partition.labels,
+        name=PERFECT,
+    )
 
 
 def run_baselines(

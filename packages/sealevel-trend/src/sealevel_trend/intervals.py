@@ -1,4 +1,4 @@
-"""Intervals with a guarantee: the networks' spread and the ocean's variability, scaled by held-out blocks."""
+"""Intervals with a guarantee: the networks' spread and the ocean's variability, scaled by held-out errors."""
 
 from __future__ import annotations
 
@@ -74,18 +74,20 @@ def known_spread(outcome: Outcome) -> Floats:
 
 
 def calibrate(outcome: Outcome, level: float, *, internal: Floats | None = None) -> Calibration:
-    """Find how wide intervals must be, from blocks of ocean that were held out.
+    """Find how wide intervals must be, from blocks of ocean that were held out, or of perfect models.
 
     Parameters
     ----------
     outcome : Outcome
-        Of cross-validation in spatial blocks.
+        Of cross-validation in spatial blocks, or of a perfect-model test.
     level : float
     internal : array, shape (cell of the grid,), optional
         As for `combine_scales`, on the flattened grid.
     """
     scale = scale_of(outcome, internal)
-    parts = {"blocks": outcome.block, "level": level, "weights": outcome.weight}
+    # The same place in two models is two blocks.
+    _, blocks = np.unique(np.stack([outcome.block, outcome.trial]), axis=1, return_inverse=True)
+    parts = {"blocks": blocks, "level": level, "weights": outcome.weight}
     return Calibration(
         level=level,
         scaled=block_conformal(outcome.error, scale=scale, **parts),  # type: ignore[arg-type]
@@ -94,12 +96,12 @@ def calibrate(outcome: Outcome, level: float, *, internal: Floats | None = None)
 
 
 def calibrate_across(outcome: Outcome, level: float, scale: Floats) -> tuple[Floats, Floats]:
-    """Give each fold the interval that the other folds call for: an honest test of the intervals.
+    """Give each fold, or each perfect model, the interval that the others call for: an honest test.
 
     Parameters
     ----------
     outcome : Outcome
-        Of cross-validation in spatial blocks.
+        Of cross-validation in spatial blocks, or of a perfect-model test.
     level : float
     scale : array, shape (n,)
         From `scale_of`.

@@ -119,9 +119,9 @@ def report_seams(output: xr.Dataset) -> dict[str, float]:
 
 def predict_from_prepared(config: PredictConfig) -> dict[str, Any]:
     """Predict and write maps, cities, a summary and a report: the verb ``predict``."""
-    model = TrendModel.from_pretrained(config.model)
-    learning = model.learning
     with open_prepared(config.prepared) as prepared:
+        model = TrendModel.from_pretrained(config.model)
+        learning = model.learning
         past, future = (
             compute_trends(prepared, years, learning.global_mean)
             for years in (learning.period.past, learning.period.future)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from isopleth.errors import DataError
 from isopleth.fields import tile_labels
 from isopleth.sealevel.baselines import Learner, known_target
 from isopleth.sealevel.protocol import Outcome, measure_rmse, plan_cross_validation, run_trials
@@ -17,6 +18,7 @@ from isopleth.sealevel.rows import Rows
 from isopleth.train import Problem, RunDirectory, Runtime, train_together
 from sealevel_trend.config import LearningConfig, TrainConfig
 from sealevel_trend.data import Trends, compute_trends, open_prepared
+from sealevel_trend.experiments import BLOCKS, PERFECT, make_block_folds, plan_perfect
 from sealevel_trend.intervals import Calibration, calibrate
 from sealevel_trend.model import EVERYWHERE, NetworkPredictor, TrendModel, TrendModelConfig
 from sealevel_trend.partition import Partition, build_partition
@@ -60,15 +62,19 @@ class NetworkLearner(Learner):
     def fit_all(self, tables: Sequence[Rows]) -> list[NetworkPredictor]:
         """Train on several tables: all segments, tables and seeds in one batched call.
 
-        Tables with other numbers of inputs take a call of their own.
+        Tables with other numbers of inputs take a call of their own, and a folder in the run's directory.
         """
         fitted: dict[int, NetworkPredictor] = {}
-        for width in sorted({rows.inputs.shape[1] for rows in tables}):
+        widths = sorted({rows.inputs.shape[1] for rows in tables}, reverse=True)
+        for width in widths:
             numbers = [k for k, rows in enumerate(tables) if rows.inputs.shape[1] == width]
-            fitted |= dict(zip(numbers, self._train([tables[k] for k in numbers]), strict=True))
+            folder = self.run_dir
+            if folder is not None and width != widths[0]:
+                folder = folder / f"{width}-inputs"
+            fitted |= dict(zip(numbers, self._train([tables[k] for k in numbers], folder), strict=True))
         return [fitted[k] for k in range(len(tables))]
 
-    def _train(self, tables: Sequence[Rows]) -> list[NetworkPredictor]:
+    def _train(self, tables: Sequence[Rows], folder: Path | None) -> list[NetworkPredictor]:
         places: list[list[int]] = []
         labels: list[list[int]] = []
         problems: list[Problem] = []
@@ -79,7 +85,7 @@ class NetworkLearner(Learner):
             problems += [problem for _, problem in made]
         result = train_together(
             problems, self.learning.network, self.learning.fit,
-            runtime=self.runtime, run_dir=self.run_dir, resume=self.resume,
+            runtime=self.runtime, run_dir=folder, resume=self.resume,
         )  # fmt: skip
         passes = self.learning.ensemble.passes
         return [
@@ -144,11 +150,12 @@ def hold_out(tiles: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained model, and the test on the past that its intervals rest on."""
+    """A trained model, and the tests that its intervals rest on: blocks of the past, and perfect models."""
 
     model: TrendModel
     partition: Partition
     held_out: Outcome
+    perfect: Outcome | None
     calibration: Calibration
 
 
@@ -157,11 +164,12 @@ def train_model(
     partition: Partition,
     learning: LearningConfig,
     *,
+    future: Trends | None = None,
     runtime: Runtime | None = None,
     run_dir: Path | None = None,
     resume: bool = False,
 ) -> Trained:
-    """Train the model that predicts, and calibrate its intervals on blocks that it was not trained on.
+    """Train the model that predicts, and calibrate its intervals on what it was not trained on.
 
     Parameters
     ----------
@@ -169,26 +177,29 @@ def train_model(
         Of the past years, with the observed ones.
     partition : Partition
     learning : LearningConfig
+    future : Trends, optional
+        Of the models in the years to predict; needed to calibrate by perfect models.
     runtime, run_dir, resume
         As for `isopleth.train.train_together`.
     """
-    from isopleth.fields import block_folds
-
     rows = trends.check_observed().rows(partition.labels)
-    f = learning.folds
-    folds = block_folds(rows.lat, rows.lon, f.folds, buffer_km=f.buffer_km, size_km=f.size_km, seed=f.seed)
-    held_out = plan_cross_validation(rows, folds)
+    held_out = plan_cross_validation(rows, make_block_folds(rows, learning.folds), name=BLOCKS)
     learner = NetworkLearner(
         learning=learning, seeds=learning.ensemble.seeds, membership=partition.membership(learning.partition),
         runtime=runtime, run_dir=run_dir, resume=resume,
     )  # fmt: skip
-    tables = [rows, *(trial.train for trial in held_out.trials)]
-    predictor, *tested = learner.fit_all(tables)
-    outcome = run_trials(Fitted(tested), [held_out])[held_out.name]
-    calibration = calibrate(outcome, learning.level, internal=trends.internal)
-    return Trained(
-        _assemble(trends, partition, learning, predictor, calibration), partition, outcome, calibration
-    )
+    plans = [held_out]
+    if learning.calibration == "perfect_models":
+        if future is None:
+            raise DataError("the models' future must be given to calibrate by perfect models, got none")
+        plans.append(plan_perfect(trends, future, partition))
+    predictor, *tested = learner.fit_all([rows, *(trial.train for plan in plans for trial in plan.trials)])
+    outcomes = run_trials(Fitted(tested), plans)
+    perfect = outcomes.get(PERFECT)
+    deciding = outcomes[BLOCKS] if perfect is None else perfect
+    calibration = calibrate(deciding, learning.level, internal=trends.internal)
+    model = _assemble(trends, partition, learning, predictor, calibration)
+    return Trained(model, partition, outcomes[BLOCKS], perfect, calibration)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,10 +257,19 @@ def train_from_prepared(config: TrainConfig) -> dict[str, Any]:
     run = RunDirectory(config.out)
     with open_prepared(config.prepared) as prepared:
         trends = compute_trends(prepared, learning.period.past, learning.global_mean).check_observed()
+        future = None
+        if learning.calibration == "perfect_models":
+            future = compute_trends(prepared, learning.period.future, learning.global_mean)
         partition = build_partition(prepared, learning.period.past, learning.partition, seeds=3)
     run.path.mkdir(parents=True, exist_ok=True)
     trained = train_model(
-        trends, partition, learning, runtime=config.runtime, run_dir=config.out, resume=config.resume
+        trends,
+        partition,
+        learning,
+        future=future,
+        runtime=config.runtime,
+        run_dir=config.out,
+        resume=config.resume,
     )
     run.write_config(config)
     trained.model.save_pretrained(run.pretrained)
@@ -260,6 +280,7 @@ def train_from_prepared(config: TrainConfig) -> dict[str, Any]:
         "segments": len(partition.names),
         "stability": partition.stability,
         "held_out_rmse": measure_rmse(trained.held_out),
+        "perfect_model_rmse": None if trained.perfect is None else measure_rmse(trained.perfect),
         "interval_half_width": trained.calibration.plain,
         "level": learning.level,
         "units": "mm year-1",
