@@ -116,6 +116,17 @@ def test_printed_config_is_read_back_to_the_same_config(tool, capsys, tmp_path):
     assert yaml.safe_load(path.read_text())["model"] == {"dim": 5, "kind": "a", "deep": False}
 
 
+def test_the_command_line_wins_over_a_config_wherever_it_stands(tool, capsys, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("source: from the file\nfull: true\nmodel: {dim: 5}\n")
+    for words in (
+        ["a", "--model.dim", "9", "--config", str(path)],
+        [f"--config={path}", "a", "--model.dim=9"],
+    ):
+        found = run_json(tool, capsys, "show", *words)
+        assert (found["source"], found["model"]["dim"], found["full"]) == ("a", 9, True)
+
+
 @pytest.mark.parametrize(
     ("words", "names"),
     [

@@ -72,18 +72,22 @@ def name_positionals(words: Sequence[str], config_class: type) -> list[str]:
 
 
 def name_configs(words: Sequence[str], package: str) -> list[str]:
-    """Replace what follows ``--config`` by a path: a file, or a config that the package ships."""
-    located: list[str] = []
+    """Replace what follows ``--config`` by a path: a file, or a config that the package ships.
+
+    Configs come first, in their order: what is said on the command line itself wins, wherever it stands.
+    """
+    configs: list[str] = []
+    others: list[str] = []
     follows = False
     for word in words:
-        if follows:
-            located.append(str(find_config(package, word)))
-        elif word.startswith("--config="):
-            located.append("--config=" + str(find_config(package, word.removeprefix("--config="))))
+        if follows or word.startswith("--config="):
+            configs.append(f"--config={find_config(package, word.removeprefix('--config='))}")
+            follows = False
+        elif word == "--config":
+            follows = True
         else:
-            located.append(word)
-        follows = not follows and word == "--config"
-    return located
+            others.append(word)
+    return [*configs, *others, *(["--config"] if follows else [])]
 
 
 def parse_config(words: Sequence[str], config_class: type, *, prog: str, package: str, about: str) -> Any:
