@@ -10,12 +10,15 @@ import argparse
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from isopleth.io.write import write_text
-from isopleth.report import markdown_table, read_evaluation
+from isopleth.report import Evaluation, Score, markdown_table, read_evaluation
 
 ROOT = Path(__file__).parent.parent
+# More would bury a README.
+MOST_ROWS = 40
 
 
 def benchmark_table() -> str:
@@ -45,8 +48,27 @@ def describe(machine: dict[str, object]) -> str:
 def evidence_table(package: Path) -> str:
     """Make the claims and scores of a tool's committed record."""
     (module,) = (package / "src").iterdir()
-    record = module / "evidence" / "evaluation.json"
-    return markdown_table(read_evaluation(record)) if record.is_file() else "Not yet run: `make evidence`.\n"
+    path = module / "evidence" / "evaluation.json"
+    if not path.is_file():
+        return "Not yet run: `make evidence`.\n"
+    record = read_evaluation(path)
+    shown = choose_scores(record)
+    rest = len(record.scores) - len(shown)
+    more = f"\n{rest} more scores are in `{path.relative_to(package)}`.\n" if rest else ""
+    return markdown_table(replace(record, scores=shown)) + more
+
+
+def choose_scores(record: Evaluation) -> tuple[Score, ...]:
+    """Keep all scores where they are few, else those of the first metric of variables that a claim names."""
+    if len(record.scores) <= MOST_ROWS:
+        return tuple(record.scores)
+    words = " ".join(claim.claim for claim in record.claims)
+    first = record.scores[0].metric
+    return tuple(
+        score
+        for score in record.scores
+        if score.metric == first and score.variable.replace("_", " ") in words
+    )
 
 
 def render(path: Path) -> str:
