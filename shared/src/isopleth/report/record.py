@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -279,6 +280,12 @@ def read_evaluation(path: str | Path) -> Evaluation:
     except (ValueError, RecursionError) as error:
         raise DataError(f"the evaluation record must be JSON, got {error}", where=source) from error
     return Evaluation.from_dict(record, where=source)
+
+
+def find_evidence(package: str) -> Path | None:
+    """Find the record of a tool's full demo that ships in its package, None if there is none."""
+    path = Path(str(resources.files(package) / "evidence" / "evaluation.json"))
+    return path if path.is_file() else None
 
 
 def _record_path(path: str | Path) -> Path:
