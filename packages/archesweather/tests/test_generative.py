@@ -11,6 +11,7 @@ from archesweather.ensemble import Ensemble
 from archesweather.flow import blend_weights, draw_noise, flow_schedule
 from archesweather.generative import ArchesWeatherGen
 from archesweather.model import ArchesWeather
+from archesweather.predict import load_ensemble
 from isopleth.data import Normaliser
 from isopleth.errors import ConfigError, DataError
 
@@ -220,6 +221,17 @@ def test_sampling_can_be_changed_after_training(model, states):
     model.sampling = SamplingConfig(steps=2, solver="heun", noise_scale=1.0)
     assert (draw(model, states) - before).abs().max() > 0.01
     assert model.config.sampling.steps == 3
+
+
+def test_sampling_can_be_chosen_when_a_model_is_loaded(model, members, tmp_path):
+    plan = SamplingConfig(steps=2, solver="heun", noise_scale=1.0)
+    model.save_pretrained(tmp_path / "gen")
+    members[0].save_pretrained(tmp_path / "det")
+    loaded, as_trained = (load_ensemble([tmp_path / "gen"], sampling=each) for each in (plan, None))
+    assert loaded.steppers[0].sampling == plan
+    assert as_trained.steppers[0].sampling == model.config.sampling
+    with pytest.raises(ConfigError, match="sampling must be left out for a deterministic model"):
+        load_ensemble([tmp_path / "gen", tmp_path / "det"], sampling=plan)
 
 
 def test_mixed_precision_keeps_the_flow_in_float32(model, states):

@@ -164,7 +164,7 @@ def test_shipped_configs_train_a_step(name, prepared, tmp_path, capsys):
         (lambda: SkillConfig(folds=1), "folds"),
         (lambda: SkillConfig(buffer_km=-1.0), "buffer_km"),
         (PrepareConfig, "folder"),
-        (lambda: PrepareConfig(models=("CESM1",), altimetry="x"), "NAME=PATH"),
+        (lambda: PrepareConfig(models=("CESM1",), altimetry="x"), "name=path"),
     ],
 )
 def test_settings_that_cannot_be_are_one_line(make, finding):

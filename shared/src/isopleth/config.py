@@ -82,6 +82,30 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
 
 
+def as_tuple(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return one string, or several, as a tuple."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def named_paths(option: str, values: str | tuple[str, ...]) -> dict[str, str]:
+    """Read ``name=path`` pairs: the paths by their names, in the order given.
+
+    Raises
+    ------
+    ConfigError
+        If one is not such a pair, or a name is given twice; names `option`.
+    """
+    paths: dict[str, str] = {}
+    for value in as_tuple(values):
+        name, _, path = value.partition("=")
+        if not (name and path):
+            raise ConfigError(f"{option} must be name=path, got {value!r}")
+        if name in paths:
+            raise ConfigError(f"{option} must have each name once, got {name!r} twice")
+        paths[name] = path
+    return paths
+
+
 def shipped_configs(package: str) -> dict[str, Path]:
     """Find the YAML files in a package's ``configs`` folder, by name without ending."""
     folder = resources.files(package) / "configs"

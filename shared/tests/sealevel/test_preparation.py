@@ -15,7 +15,6 @@ from isopleth.sealevel import (
     PreparationSettings,
     add_ocean_mean,
     components_table,
-    find_ensembles,
     prepare_sea_level,
     write_prepared,
 )
@@ -353,20 +352,3 @@ def test_a_cluster_gives_the_same(archive, prepared, tmp_path):
         path = write_prepared(prepare(archive), tmp_path / "p.zarr", scheduler=cluster.scheduler_address)
     again = xr.open_zarr(path, chunks=None)
     np.testing.assert_array_equal(again["sea_surface_height"], prepared["sea_surface_height"])
-
-
-def test_folders_are_found_by_their_names(archive):
-    ensembles, altimetry = find_ensembles(archive["altimetry"].parent)
-    assert altimetry == archive["altimetry"]
-    forcings = {source.name: source.forcing for source in ensembles}
-    assert forcings == {
-        "CESM1": "all", "GFDL-ESM2M": "all", "MPI-GE": "all", "CESM2-GHG": "greenhouse_gases",
-    }  # fmt: skip
-
-
-def test_folders_without_altimetry_are_refused(archive, tmp_path):
-    with pytest.raises(DataError, match="must exist"):
-        find_ensembles(tmp_path / "none")
-    (tmp_path / "CESM1").mkdir()
-    with pytest.raises(DataError, match="a folder 'altimetry' and one of each ensemble, got CESM1"):
-        find_ensembles(tmp_path)

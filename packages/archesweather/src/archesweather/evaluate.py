@@ -265,7 +265,11 @@ def _open_model(config: EvaluateConfig) -> tuple[Rollout, States, Seconds, tuple
     from archesweather.predict import autocast_of, load_ensemble
 
     ensemble = load_ensemble(
-        config.models, average=config.average, samples=config.members, runtime=config.runtime
+        config.models,
+        average=config.average,
+        samples=config.members,
+        sampling=config.sampling,
+        runtime=config.runtime,
     )
     offered = ensemble.config.fields.channels
     truth = open_states(config.truth, choose_channels(offered, config.variables))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from archesweather import __version__
-from archesweather.config import PredictConfig
+from archesweather.config import PredictConfig, SamplingConfig
 from archesweather.ensemble import Average, Ensemble
 from archesweather.generative import ArchesWeatherGen
 from archesweather.initial import InitialStates
@@ -102,7 +102,11 @@ def predict_from_store(config: PredictConfig) -> dict[str, Any]:
     """
     config.runtime.apply()
     ensemble = load_ensemble(
-        config.models, average=config.average, samples=config.members, runtime=config.runtime
+        config.models,
+        average=config.average,
+        samples=config.members,
+        sampling=config.sampling,
+        runtime=config.runtime,
     )
     states = open_states(config.source, ensemble.config.fields.channels)
     source = InitialStates.of(states, ensemble)
@@ -183,11 +187,23 @@ def load_ensemble(
     *,
     average: Average = "step",
     samples: int = 1,
+    sampling: SamplingConfig | None = None,
     runtime: Runtime | None = None,
 ) -> Ensemble:
-    """Load pretrained folders or hub ids as one ensemble, in evaluation mode on the runtime's device."""
+    """Load pretrained folders or hub ids as one ensemble, in evaluation mode on the runtime's device.
+
+    Raises
+    ------
+    ConfigError
+        If `sampling` is given and a model draws nothing.
+    """
     runtime = runtime or Runtime()
     networks = [load_model(each, runtime.device) for each in models]
+    if sampling is not None:
+        for source, network in zip(models, networks, strict=True):
+            if not isinstance(network, ArchesWeatherGen):
+                raise ConfigError("sampling must be left out for a deterministic model, got it", where=source)
+            network.sampling = sampling
     if runtime.compile:
         for network in networks:
             network.compile()

@@ -8,7 +8,7 @@ from typing import Literal
 
 from isopleth.config import check_choice, check_fraction, check_positive, positional
 from isopleth.errors import ConfigError
-from isopleth.sealevel.settings import PreparationSettings
+from isopleth.sealevel.settings import PreparationSettings, check_sources
 from isopleth.train.fully_connected import FullyConnectedConfig, TogetherConfig
 from isopleth.train.runtime import Runtime
 
@@ -243,10 +243,9 @@ class PrepareConfig:
     Parameters
     ----------
     folder : str
-        A folder of folders: one an ensemble, called by its name, and one called `altimetry`. With `models`
-        it is not looked at.
+        A folder of folders: one an ensemble, called by its name, and one called `altimetry`.
     models : tuple of str
-        Ensembles one by one, as `NAME=PATH`; a path is a folder, a file or a glob.
+        Ensembles as name=path, instead of `folder`; a path is a folder, a file or a glob.
     altimetry : str
         Where the altimetry is, with `models`.
     settings : PreparationSettings
@@ -268,11 +267,7 @@ class PrepareConfig:
     scheduler: str | None = None
 
     def __post_init__(self) -> None:
-        if bool(self.models) != bool(self.altimetry) or not (self.models or self.folder):
-            raise ConfigError("a folder must be given, or models with altimetry, got neither or half of it")
-        wrong = [one for one in self.models if not all(one.partition("=")[::2])]
-        if wrong:
-            raise ConfigError(f"models must be NAME=PATH, got {wrong[0]!r}")
+        check_sources(self.folder, self.models, self.altimetry)
 
 
 @dataclass(frozen=True, kw_only=True)

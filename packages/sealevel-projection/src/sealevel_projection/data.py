@@ -12,6 +12,7 @@ import xarray as xr
 
 from isopleth.errors import DataError
 from isopleth.fields import decimal_years
+from isopleth.sealevel import sources
 from isopleth.sealevel.rows import Rows, build_rows
 from sealevel_projection.config import InputConfig
 
@@ -219,29 +220,13 @@ def open_prepared(path: str | Path, config: InputConfig) -> Archive:
     DataError
         If it is not there, or not such a dataset.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(
-            "the prepared dataset must exist, got none",
-            where=path,
-            hint="sealevel-projection prepare FOLDER --out writes one",
-        )
-    try:
-        with xr.open_dataset(path, chunks={}) if path.is_file() else xr.open_zarr(path) as prepared:
-            return read_archive(prepared, config, where=path)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"a prepared dataset must be NetCDF or zarr, got {error}", where=path) from error
+    with sources.open_prepared(path, "sealevel-projection") as prepared:
+        return read_archive(prepared, config, where=path)
 
 
 def read_archive(prepared: xr.Dataset, config: InputConfig, *, where: object = None) -> Archive:
     """Take an archive from a prepared dataset (see `isopleth.sealevel.preparation`)."""
-    needed = ("sea_surface_height", "observed", "model_global_mean", "observed_global_mean")
-    missing = [name for name in needed if name not in prepared]
-    if missing or "forcing" not in prepared.coords:
-        raise DataError(
-            f"prepared fields must hold {', '.join(needed)} and forcing, got {', '.join(map(str, prepared))}",
-            where=where,
-        )
+    sources.check_prepared(prepared, where=where)
     height = _with_mean(prepared, "sea_surface_height", "model_global_mean", config)
     observed = _with_mean(prepared, "observed", "observed_global_mean", config)
     forced = height.mean("member") if "member" in height.dims else height

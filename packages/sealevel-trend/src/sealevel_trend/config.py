@@ -8,7 +8,7 @@ from typing import Literal
 
 from isopleth.config import check_choice, check_fraction, check_positive, positional
 from isopleth.errors import ConfigError
-from isopleth.sealevel.settings import PreparationSettings
+from isopleth.sealevel.settings import PreparationSettings, check_sources
 from isopleth.train.fully_connected import FullyConnectedConfig, TogetherConfig
 from isopleth.train.runtime import Runtime
 
@@ -187,8 +187,7 @@ class PrepareConfig:
     Parameters
     ----------
     folder : str
-        A folder with one folder for each ensemble, called by its name, and one called `altimetry`; or `none`
-        with `models` and `altimetry`.
+        A folder with one folder for each ensemble, called by its name, and one called `altimetry`.
     models : tuple of str
         Ensembles as name=path, instead of `folder`.
     altimetry : str
@@ -202,7 +201,7 @@ class PrepareConfig:
     settings : PreparationSettings
     """
 
-    folder: str = positional("none")
+    folder: str = positional("")
     models: tuple[str, ...] = ()
     altimetry: str = ""
     out: Path = Path("runs/sealevel-trend/prepared.zarr")
@@ -211,18 +210,7 @@ class PrepareConfig:
     settings: PreparationSettings = _SETTINGS
 
     def __post_init__(self) -> None:
-        if (self.folder == "none") == (not self.models):
-            raise ConfigError(
-                "ensembles must be given as a folder or as models, got "
-                + ("neither" if not self.models else "both"),
-                hint="sealevel-trend prepare FOLDER, or --models '[CESM2=path, ...]' --altimetry path",
-            )
-        for one in self.models:
-            name, sign, path = one.partition("=")
-            if not (name and sign and path):
-                raise ConfigError(f"models must be written name=path, got {one!r}")
-        if self.models and not self.altimetry:
-            raise ConfigError("altimetry must be given with models, got none")
+        check_sources(self.folder, self.models, self.altimetry)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from isopleth.config import config_hash
 from isopleth.errors import DataError
 from isopleth.fields import trend
-from isopleth.io.write import Provenance
+from isopleth.sealevel import sources
 from isopleth.sealevel.global_mean import add_ocean_mean, ocean_mean
-from isopleth.sealevel.preparation import find_ensembles, prepare_sea_level, write_prepared
 from isopleth.sealevel.rows import Rows, build_rows
-from isopleth.sealevel.settings import EnsembleSource
+from isopleth.sealevel.settings import ALL_FORCINGS
+from isopleth.sealevel.sources import prepare_files
 from sealevel_trend import __version__
 from sealevel_trend.config import GlobalMean, PeriodConfig, PrepareConfig
 
@@ -87,19 +86,7 @@ class Trends:
 
 def prepare_fields(config: PrepareConfig) -> dict[str, Any]:
     """Prepare folders of files and write one dataset: the verb ``prepare``."""
-    if config.models:
-        pairs = [one.partition("=") for one in config.models]
-        sources = [EnsembleSource(name=name, source=path) for name, _, path in pairs]
-        altimetry = Path(config.altimetry)
-    else:
-        sources, altimetry = find_ensembles(config.folder)
-    inputs = (str(altimetry), *(source.source for source in sources))
-    origin = Provenance("sealevel-trend", __version__, config_hash(config), inputs)
-    prepared = prepare_sea_level(sources, altimetry, config.settings)
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    written = write_prepared(
-        prepared, config.out, resume=config.resume, scheduler=config.scheduler, provenance=origin
-    )
+    written = prepare_files(config, "sealevel-trend", __version__)
     with open_prepared(written) as stored:
         return {
             "prepared": str(written),
@@ -115,31 +102,15 @@ def prepare_fields(config: PrepareConfig) -> dict[str, Any]:
 
 
 def open_prepared(path: str | Path) -> xr.Dataset:
-    """Open what `prepare` wrote, lazily.
+    """Open what `prepare` wrote, lazily: the models under all forcings.
 
     Raises
     ------
     DataError
-        If it is not there, or not such a dataset.
+        If it is not there, not such a dataset, or has fewer than two such models.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(
-            "the prepared fields must exist, got none", where=path, hint="sealevel-trend prepare FOLDER --out"
-        )
-    try:
-        ds = xr.open_dataset(path, chunks={}) if path.is_file() else xr.open_zarr(path, chunks={})
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"prepared fields must be NetCDF or zarr, got {error}", where=path) from error
-    missing = [name for name in (_HEIGHT, _OBSERVED, "sea_mask") if name not in ds]
-    if missing or "global_mean" not in ds.attrs:
-        raise DataError(
-            f"prepared fields must hold {_HEIGHT}, {_OBSERVED} and sea_mask, got {', '.join(map(str, ds))}",
-            where=path,
-            hint="sealevel-trend prepare writes them",
-        )
-    forcing = ds["forcing"].values if "forcing" in ds.coords else np.array(["all"] * ds.sizes["model"])
-    chosen = ds.isel(model=np.flatnonzero(forcing == "all"))
+    ds = sources.open_prepared(path, "sealevel-trend")
+    chosen = ds.isel(model=np.flatnonzero(ds["forcing"].values == ALL_FORCINGS))
     if chosen.sizes["model"] < 2:
         raise DataError(
             f"prepared fields must have two models at least, got {chosen.sizes['model']}", where=path

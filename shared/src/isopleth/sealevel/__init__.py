@@ -17,13 +17,14 @@ _HOMES = {
     "components_table": "preparation",
     "correct_gia": "altimetry",
     "find_cities": "cities",
-    "find_ensembles": "preparation",
+    "find_ensembles": "sources",
     "locate_cities": "cities",
     "mean_of_years": "means",
     "ocean_mean": "global_mean",
     "open_altimetry": "altimetry",
     "open_ensemble": "ensemble",
     "open_trend_map": "altimetry",
+    "prepare_files": "sources",
     "prepare_sea_level": "preparation",
     "recognise_product": "products",
     "remove_ocean_mean": "global_mean",
@@ -41,13 +42,13 @@ if TYPE_CHECKING:
     from isopleth.sealevel.means import mean_of_years, remove_seasonal_cycle
     from isopleth.sealevel.preparation import (
         components_table,
-        find_ensembles,
         prepare_sea_level,
         use_scheduler,
         write_prepared,
     )
     from isopleth.sealevel.products import COMPONENTS, PRODUCTS, Product, recognise_product
     from isopleth.sealevel.settings import EnsembleSource, PreparationSettings
+    from isopleth.sealevel.sources import find_ensembles, prepare_files
 
 __all__ = [
     "CITIES",
@@ -68,6 +69,7 @@ __all__ = [
     "open_altimetry",
     "open_ensemble",
     "open_trend_map",
+    "prepare_files",
     "prepare_sea_level",
     "recognise_product",
     "remove_ocean_mean",

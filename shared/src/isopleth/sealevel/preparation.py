@@ -170,46 +170,6 @@ def components_table(prepared: xr.Dataset) -> list[dict[str, str]]:
     return list(json.loads(prepared.attrs["components"]))
 
 
-def find_ensembles(folder: str | os.PathLike[str]) -> tuple[list[EnsembleSource], Path]:
-    """Take a folder of folders: one an ensemble, called by its name, and one called ``altimetry``.
-
-    An ensemble whose name ends in ``-GHG``, ``-AAER`` or ``-BMB`` is taken for one of that single forcing.
-
-    Raises
-    ------
-    DataError
-        If there is no such folder, no altimetry in it, or no ensemble.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise DataError("a folder of ensembles must exist, got none", where=root)
-    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
-    altimetry = next((f for f in folders if f.name.lower() in {"altimetry", "altimeter"}), None)
-    if altimetry is None or len(folders) < 2:
-        names = ", ".join(f.name for f in folders) or "none"
-        raise DataError(
-            f"there must be a folder 'altimetry' and one of each ensemble, got {names}",
-            where=root,
-            hint="or give the ensembles one by one",
-        )
-    others = [f for f in folders if f != altimetry]
-    return [
-        EnsembleSource(name=f.name, source=str(f), forcing=_forcing_of(f.name)) for f in others
-    ], altimetry
-
-
-_FORCING_SUFFIXES = {
-    "GHG": "greenhouse_gases",
-    "AAER": "aerosols",
-    "AER": "aerosols",
-    "BMB": "biomass_burning",
-}
-
-
-def _forcing_of(name: str) -> str:
-    return _FORCING_SUFFIXES.get(name.rpartition("-")[2].upper(), "all")
-
-
 def _check_names(ensembles: Sequence[EnsembleSource]) -> None:
     names = [source.name for source in ensembles]
     if not names or len(set(names)) < len(names):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from isopleth.config import check_choice, check_fraction, check_positive
+from isopleth.config import check_choice, check_fraction, check_positive, named_paths
 from isopleth.errors import ConfigError
 
 ALL_FORCINGS = "all"
@@ -122,3 +122,15 @@ def check_member_pattern(pattern: str) -> None:
         ) from error
     if groups != 1:
         raise ConfigError(f"member_pattern must have one group in brackets, got {groups} in {pattern!r}")
+
+
+def check_sources(folder: str, models: tuple[str, ...], altimetry: str) -> None:
+    """Raise `ConfigError` unless there is a folder, or named models with the altimetry."""
+    named_paths("models", models)
+    if bool(folder) == bool(models):
+        raise ConfigError(
+            f"ensembles must be given as a folder or as models, got {'both' if folder else 'neither'}",
+            hint="FOLDER, or --models '[CESM2=path, ...]' --altimetry path",
+        )
+    if bool(models) != bool(altimetry):
+        raise ConfigError(f"altimetry must be given with models, got {altimetry or 'none'}")
