@@ -8,8 +8,8 @@
 
 geoarches pins zarr<3 and xarray<2026, which the workspace cannot have. So uv runs this script in an
 environment of its own, and our two packages come in as source folders: the network alone needs nothing that
-disagrees. Each configuration has random weights, modulation included, so that every path counts. Each timing
-runs in a process of its own, for its peak of memory to be its own.
+disagrees. Each configuration has random weights, modulation included, so that every path counts. Parity and
+each timing run in processes of their own: their step at the paper's size needs all that a 24 GB machine has.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from archesweather.model.backbone import from_released, to_released  # noqa: E40
 from archesweather.model.released import translate_weights  # noqa: E402
 from isopleth.benchmark import emit, ratio, side  # noqa: E402
 
-# dim, tokens in lat and lon; the depths are those of S. "paper" is S at 1.5 degrees: 16 GB for their step.
+# dim, tokens in lat and lon; the depths are those of S. "paper" is S at 1.5 degrees.
 SIZES = {"small": (96, 12, 20), "medium": (192, 24, 40), "large": (192, 36, 80), "paper": (192, 60, 120)}
 TOLERANCE = 1e-5
 # Gradients of weights are sums over all tokens, in another order: float32 leaves this much.
@@ -164,9 +164,8 @@ def _differ(one: Tensor, other: Tensor) -> float:
     return ((one - other).abs().max() / other.abs().max()).item()
 
 
-def measure(which: str, mode: str, size: str, seconds: float, threads: int) -> dict[str, float]:
+def measure(which: str, mode: str, size: str, seconds: float) -> dict[str, float]:
     """Time one side, in this process: samples a second, and the peak of memory over what was there before."""
-    torch.set_num_threads(threads)
     torch.manual_seed(0)
     dim, *tokens = SIZES[size]
     network: nn.Module = (
@@ -209,8 +208,16 @@ def _memory_mb(field: str) -> float:
     return int(status.partition(f"{field}:")[2].split()[0]) / 1e3
 
 
-def run_apart(*arguments: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", *arguments]
+def work_apart(options: argparse.Namespace) -> dict:
+    """Do what `run_apart` asks this process for."""
+    torch.set_num_threads(options.threads)
+    if options.compare:
+        return check_parity()
+    return measure(*options.measure, options.size, options.seconds)
+
+
+def run_apart(*arguments: str) -> dict:
+    command = [sys.executable, __file__, *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -223,13 +230,12 @@ def main() -> None:
     parser.add_argument("--parity-only", action="store_true")
     parser.add_argument("--no-compile", action="store_true", help="leave the compiled side out")
     parser.add_argument("--measure", nargs=2, metavar=("SIDE", "MODE"), help=argparse.SUPPRESS)
+    parser.add_argument("--compare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        measured = measure(*options.measure, options.size, options.seconds, options.threads)
-        sys.stdout.write(json.dumps(measured) + "\n")
+    if options.measure or options.compare:
+        sys.stdout.write(json.dumps(work_apart(options)) + "\n")
         return
-    torch.set_num_threads(options.threads)
-    parity = check_parity()
+    parity = run_apart("--compare", "--threads", str(options.threads))
     sides, ratios = [], []
     if not options.parity_only:
         sides, ratios = compare_cost(options)
@@ -279,12 +285,12 @@ def compare_cost(options: argparse.Namespace) -> tuple[list[dict], list[dict]]:
     kinds = [kind for kind in asked if not (kind == "compiled" and options.no_compile)]
     sides, ratios = [], []
     for mode, title in (("forward", "forward"), ("step", "forward and backward")):
-        theirs = run_apart("theirs", mode, *common)
+        theirs = run_apart("--measure", "theirs", mode, *common)
         base = side(f"geoarches, {title}", theirs["samples_per_second"])
         base_memory = side(f"geoarches, {title}, memory", theirs["peak_mb"], "MB")
         sides += [base, base_memory]
         for kind in kinds:
-            own = run_apart(kind, mode, *common)
+            own = run_apart("--measure", kind, mode, *common)
             name = "ours" if kind == "ours" else "ours, compiled"
             rate = side(f"{name}, {title}", own["samples_per_second"])
             memory = side(f"{name}, {title}, memory", own["peak_mb"], "MB")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from isopleth.data.normaliser import Normaliser
 from isopleth.data.packing import pack
 from isopleth.data.store import PackedStore, open_store
+from isopleth.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from isopleth.data.buffers import NormaliserBuffers
+    from isopleth.data.loader import WindowLoader, make_loader
+    from isopleth.data.windows import Windows, check_disjoint, split_windows
 
 # These are torch from the first line.
-_TORCH = {
+_HOMES = {
     "NormaliserBuffers": "buffers",
     "WindowLoader": "loader",
     "Windows": "windows",
@@ -32,12 +37,4 @@ __all__ = [
     "split_windows",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _TORCH:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_TORCH[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, __all__)

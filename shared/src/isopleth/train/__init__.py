@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from isopleth.lazy import lazy_names
 from isopleth.train.fully_connected import FullyConnectedConfig, NetworksConfig, TogetherConfig
 from isopleth.train.randomness import seed_everything
 from isopleth.train.rundir import RunDirectory
@@ -79,8 +79,4 @@ __all__ = [
     "warm_schedule",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, __all__)
