@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 from isopleth.grid import Grid
+from sealevel_projection.cli import tool
 from sealevel_projection.config import PeriodConfig
 from sealevel_projection.data import Archive
 from sealevel_projection.sample import make_world, write_world
@@ -69,3 +70,21 @@ def world_folder(tmp_path_factory) -> Path:
     span = PeriodConfig(first_year=1993, last_year=2019, until=2049)
     world = make_world(0, span, resolution_deg=12.0, members=2)
     return write_world(folder, world, source_deg=10.0)
+
+
+@pytest.fixture(scope="session")
+def prepared(world_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared") / "prepared.zarr"
+    words = ["prepare", str(world_folder), "--out", str(out), "--settings.resolution_deg", "12"]
+    assert tool.main([*words, "--quiet"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def quick() -> list[str]:
+    """Options that make a training short."""
+    return [
+        "--projection.learn.ensemble", "2", "--projection.learn.fit.epochs", "1",
+        "--projection.segments.clusters", "2", "--projection.segments.blend_km", "1500",
+        "--projection.learn.shape.hidden", "[8]",
+    ]  # fmt: skip

@@ -78,6 +78,7 @@ def prepared_dataset(archive, *, removed: bool = True) -> xr.Dataset:
         "observed": archive.altimeter / 1000.0,
         "model_global_mean": 0.0 * mean.expand_dims(model=archive.models["model"]),
         "observed_global_mean": mean,
+        "sea_mask": archive.altimeter.notnull().any("time"),
     }
     if not removed:
         fields["observed"] = fields["observed"] + mean

@@ -1,32 +1,22 @@
 """Where ensembles are, from a folder or by name, and the dataset that comes of them."""
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 import xarray as xr
 
 from isopleth.errors import ConfigError, DataError
 from isopleth.sealevel import PreparationSettings, find_ensembles
-from isopleth.sealevel.settings import check_sources
+from isopleth.sealevel.settings import PreparationConfig
 from isopleth.sealevel.sources import open_prepared, prepare_files
 
 SETTINGS = PreparationSettings(first_year=2019, last_year=2026, resolution_deg=6.0)
 
 
-@dataclass(frozen=True)
-class Config:
-    out: Path
-    folder: str = ""
-    models: tuple[str, ...] = ()
-    altimetry: str = ""
-    resume: bool = False
-    scheduler: str | None = None
-    settings: PreparationSettings = field(default=SETTINGS)
-
-
 def test_a_folder_and_named_models_give_the_same_dataset(archive, tmp_path):
-    whole = Config(out=tmp_path / "whole.nc", folder=str(archive["altimetry"].parent))
+    whole = PreparationConfig(
+        settings=SETTINGS, out=tmp_path / "whole.nc", folder=str(archive["altimetry"].parent)
+    )
     ensembles, altimetry = find_ensembles(whole.folder)
     plain = [source for source in ensembles if source.forcing == "all"]
     models = tuple(f"{source.name}={source.source}" for source in plain)
@@ -60,7 +50,7 @@ def test_what_is_no_prepared_dataset_is_one_line(tmp_path):
 )
 def test_sources_are_given_in_one_way(folder, models, altimetry, finding):
     with pytest.raises(ConfigError, match=finding):
-        check_sources(folder, models, altimetry)
+        PreparationConfig(folder=folder, models=models, altimetry=altimetry)
 
 
 def test_folders_are_found_by_their_names(archive):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from isopleth.config import check_choice, check_fraction, check_positive, positional
 from isopleth.errors import ConfigError
-from isopleth.sealevel.settings import PreparationSettings, check_sources
+from isopleth.sealevel.settings import PreparationConfig, PreparationSettings, check_formats
 from isopleth.train.fully_connected import FullyConnectedConfig, TogetherConfig
 from isopleth.train.runtime import Runtime
 
@@ -237,37 +237,11 @@ class ProjectionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """From files to one dataset on one grid.
+class PrepareConfig(PreparationConfig):
+    """From folders of model runs and altimetry to one dataset on one grid."""
 
-    Parameters
-    ----------
-    folder : str
-        A folder of folders: one an ensemble, called by its name, and one called `altimetry`.
-    models : tuple of str
-        Ensembles as name=path, instead of `folder`; a path is a folder, a file or a glob.
-    altimetry : str
-        Where the altimetry is, with `models`.
-    settings : PreparationSettings
-        Grid, years, members, coasts, corrections.
-    out : Path
-        Where the dataset is written: a zarr store, or, ending in .nc, a NetCDF file.
-    resume : bool
-        Go on where a killed preparation stopped (zarr).
-    scheduler : str, optional
-        Address of a dask cluster that exists.
-    """
-
-    folder: str = positional("")
-    models: tuple[str, ...] = ()
-    altimetry: str = ""
-    settings: PreparationSettings = _SETTINGS
     out: Path = Path(PREPARED)
-    resume: bool = False
-    scheduler: str | None = None
-
-    def __post_init__(self) -> None:
-        check_sources(self.folder, self.models, self.altimetry)
+    settings: PreparationSettings = _SETTINGS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,8 +279,8 @@ class PredictConfig:
         A pretrained folder, or a hub id.
     out : Path
         Folder for the projection, its table of cities, its summary and its report.
-    geotiff : bool
-        Also write maps as GeoTIFF.
+    formats : tuple of {"netcdf", "zarr", "geotiff"}
+        GeoTIFF holds the maps of the trend, not the values of each year.
     kind : {"real", "simulated"}
         What the report is to say of the data.
     attribution : AttributionConfig
@@ -315,12 +289,13 @@ class PredictConfig:
     prepared: str = positional(PREPARED)
     model: str = PRETRAINED
     out: Path = Path("runs/sealevel-projection/predict")
-    geotiff: bool = False
+    formats: tuple[str, ...] = ("netcdf",)
     kind: Literal["real", "simulated"] = "real"
     attribution: AttributionConfig = AttributionConfig()
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, ("real", "simulated"))
+        check_formats(self.formats)
 
 
 @dataclass(frozen=True, kw_only=True)

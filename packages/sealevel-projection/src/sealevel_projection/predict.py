@@ -179,9 +179,9 @@ def predict_from_prepared(config: PredictConfig) -> dict[str, Any]:
     origin = Provenance(
         "sealevel-projection", __version__, config_hash(config), (config.prepared, config.model)
     )
-    formats = ("netcdf", "geotiff") if config.geotiff else ("netcdf",)
-    written = write_output(found.trends, config.out, "trend", formats=formats, provenance=origin)
-    values = write_output(found.values, config.out, "sea_level", provenance=origin)
+    written = write_output(found.trends, config.out, "trend", formats=config.formats, provenance=origin)
+    series = tuple(one for one in config.formats if one != "geotiff") or ("netcdf",)
+    values = write_output(found.values, config.out, "sea_level", formats=series, provenance=origin)
     cities = write_table(
         tabulate_cities(found.trends, limit_km=_city_limit_km(found.trends)), config.out / "cities.csv"
     )
@@ -200,10 +200,9 @@ def predict_from_prepared(config: PredictConfig) -> dict[str, Any]:
     report = publish_projection(config, archive, found, shares, model)
     return {
         "report": str(report),
-        "trend": written["netcdf"],
-        "sea_level": values["netcdf"],
+        "trend": written,
+        "sea_level": values,
         "cities": str(cities),
-        **({"geotiff": written["geotiff"]} if config.geotiff else {}),
         "mean_trend_mm_per_year": round(summary["mean"], 3),
         "mean_width_mm_per_year": round(summary["mean_width"], 3),
         "cells": summary["cells"],

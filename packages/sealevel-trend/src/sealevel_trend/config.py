@@ -8,7 +8,7 @@ from typing import Literal
 
 from isopleth.config import check_choice, check_fraction, check_positive, positional
 from isopleth.errors import ConfigError
-from isopleth.sealevel.settings import PreparationSettings, check_sources
+from isopleth.sealevel.settings import PreparationConfig, PreparationSettings, check_formats
 from isopleth.train.fully_connected import FullyConnectedConfig, TogetherConfig
 from isopleth.train.runtime import Runtime
 
@@ -181,36 +181,11 @@ _SETTINGS = PreparationSettings(members="keep", global_mean="keep")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """From folders of model runs and altimetry to one dataset on a 2° grid.
+class PrepareConfig(PreparationConfig):
+    """From folders of model runs and altimetry to one dataset on one grid."""
 
-    Parameters
-    ----------
-    folder : str
-        A folder with one folder for each ensemble, called by its name, and one called `altimetry`.
-    models : tuple of str
-        Ensembles as name=path, instead of `folder`.
-    altimetry : str
-        Path of the altimetry, with `models`.
-    out : Path
-        A zarr store, or a NetCDF file by the ending .nc.
-    resume : bool
-        Go on where a killed preparation stopped (zarr).
-    scheduler : str, optional
-        Address of a dask.distributed scheduler.
-    settings : PreparationSettings
-    """
-
-    folder: str = positional("")
-    models: tuple[str, ...] = ()
-    altimetry: str = ""
     out: Path = Path("runs/sealevel-trend/prepared.zarr")
-    resume: bool = False
-    scheduler: str | None = None
     settings: PreparationSettings = _SETTINGS
-
-    def __post_init__(self) -> None:
-        check_sources(self.folder, self.models, self.altimetry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,8 +234,7 @@ class PredictConfig:
     cities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for one in self.formats:
-            check_choice("formats", one, ("netcdf", "zarr", "geotiff"))
+        check_formats(self.formats)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from isopleth.errors import ConfigError, DataError, require
 from isopleth.io.write import Provenance, atomic_path, write_json, write_netcdf, write_text, write_zarr
 from isopleth.sealevel.cities import City, find_cities, locate_cities, sample_cities
 from isopleth.sealevel.global_mean import ocean_mean
+from isopleth.sealevel.settings import check_formats
 
-FORMATS = ("netcdf", "zarr", "geotiff")
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -148,9 +148,7 @@ def write_output(
     dict of str to str
         Where each went, by format; the folder for GeoTIFF.
     """
-    unknown = [one for one in formats if one not in FORMATS]
-    if unknown:
-        raise ConfigError(f"formats must be among {', '.join(FORMATS)}, got {unknown[0]!r}")
+    check_formats(tuple(formats))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, str] = {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from isopleth.config import check_choice, check_fraction, check_positive, named_paths
+from isopleth.config import check_choice, check_fraction, check_positive, named_paths, positional
 from isopleth.errors import ConfigError
 
 ALL_FORCINGS = "all"
+FORMATS = ("netcdf", "zarr", "geotiff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +126,54 @@ def check_member_pattern(pattern: str) -> None:
         raise ConfigError(f"member_pattern must have one group in brackets, got {groups} in {pattern!r}")
 
 
-def check_sources(folder: str, models: tuple[str, ...], altimetry: str) -> None:
-    """Raise `ConfigError` unless there is a folder, or named models with the altimetry."""
-    named_paths("models", models)
-    if bool(folder) == bool(models):
-        raise ConfigError(
-            f"ensembles must be given as a folder or as models, got {'both' if folder else 'neither'}",
-            hint="FOLDER, or --models '[CESM2=path, ...]' --altimetry path",
-        )
-    if bool(models) != bool(altimetry):
-        raise ConfigError(f"altimetry must be given with models, got {altimetry or 'none'}")
+_SETTINGS = PreparationSettings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparationConfig:
+    """From folders of model runs and altimetry to one dataset on one grid; a tool adds its own defaults.
+
+    Parameters
+    ----------
+    folder : str
+        A folder with one folder for each ensemble, called by its name, and one called `altimetry`.
+    models : tuple of str
+        Ensembles as name=path, instead of `folder`; a path is a folder, a file or a glob.
+    altimetry : str
+        Path of the altimetry, with `models`.
+    out : Path
+        A zarr store, or a NetCDF file by the ending .nc.
+    resume : bool
+        Go on where a killed preparation stopped (zarr).
+    scheduler : str, optional
+        Address of a dask.distributed scheduler.
+    settings : PreparationSettings
+        Grid, years, members, coasts, corrections.
+    """
+
+    folder: str = positional("")
+    models: tuple[str, ...] = ()
+    altimetry: str = ""
+    out: Path = Path("prepared.zarr")
+    resume: bool = False
+    scheduler: str | None = None
+    settings: PreparationSettings = _SETTINGS
+
+    def __post_init__(self) -> None:
+        named_paths("models", self.models)
+        if bool(self.folder) == bool(self.models):
+            given = "both" if self.folder else "neither"
+            raise ConfigError(
+                f"ensembles must be given as a folder or as models, got {given}",
+                hint="FOLDER, or --models '[CESM2=path, ...]' --altimetry path",
+            )
+        if bool(self.models) != bool(self.altimetry):
+            raise ConfigError(f"altimetry must be given with models, got {self.altimetry or 'none'}")
+
+
+def check_formats(formats: tuple[str, ...]) -> None:
+    """Raise `ConfigError` unless there is a format, and each can be written."""
+    if not formats:
+        raise ConfigError(f"formats must be among {', '.join(FORMATS)}, got none")
+    for one in formats:
+        check_choice("formats", one, FORMATS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
 
 import xarray as xr
 
@@ -12,7 +11,7 @@ from isopleth.config import config_hash, named_paths
 from isopleth.errors import DataError
 from isopleth.io.write import Provenance
 from isopleth.sealevel.preparation import prepare_sea_level, write_prepared
-from isopleth.sealevel.settings import ALL_FORCINGS, EnsembleSource, PreparationSettings
+from isopleth.sealevel.settings import ALL_FORCINGS, EnsembleSource, PreparationConfig
 
 _CONTENT = (
     "sea_surface_height",
@@ -24,19 +23,7 @@ _CONTENT = (
 )
 
 
-class Preparation(Protocol):
-    """What the verb ``prepare`` of a tool is told: its config."""
-
-    folder: str
-    models: tuple[str, ...]
-    altimetry: str
-    out: Path
-    resume: bool
-    scheduler: str | None
-    settings: PreparationSettings
-
-
-def prepare_files(config: Preparation, tool: str, version: str) -> Path:
+def prepare_files(config: PreparationConfig, tool: str, version: str) -> Path:
     """Bring the ensembles and the altimetry that a config names to one dataset, and write it.
 
     Returns
