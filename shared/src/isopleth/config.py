@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import Enum
 from importlib import resources
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Literal
 
 from isopleth.errors import ConfigError
 
@@ -29,6 +29,30 @@ def positional(help_default: Any = dataclasses.MISSING) -> Any:
 def positional_names(config_class: type) -> list[str]:
     """List the fields of a config class that the command line takes by position, in order."""
     return [field.name for field in dataclasses.fields(config_class) if field.metadata.get("positional")]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BaseDemoConfig:
+    """The main job on a sample that ships; a tool adds its own summary and run directory.
+
+    Parameters
+    ----------
+    out : Path
+        The run directory.
+    full : bool
+        Decide the claims over several seeds and more data, instead of taking a first look.
+    seed : int
+        First seed.
+    """
+
+    out: Path = Path("runs/demo")
+    full: bool = False
+    seed: int = 0
+
+    @property
+    def size(self) -> Literal["demo", "full"]:
+        """How much evidence the demo is, as its report says."""
+        return "full" if self.full else "demo"
 
 
 def to_dict(config: Any) -> Any:

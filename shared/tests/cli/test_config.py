@@ -55,6 +55,22 @@ def test_fraction_and_choice():
         config.check_choice("frame", "miles", ("km", "degrees"))
 
 
+def test_named_paths_are_read_in_order_and_each_name_once():
+    assert config.named_paths("models", ("b=x/y", "a=s3://z?k=v")) == {"b": "x/y", "a": "s3://z?k=v"}
+    assert config.named_paths("models", "one=path") == {"one": "path"}
+    for wrong, finding in (
+        ("a", "name=path, got 'a'"),
+        ("=p", "name=path"),
+        (("a=x", "a=y"), "got 'a' twice"),
+    ):
+        with pytest.raises(ConfigError, match=f"models must .*{finding}"):
+            config.named_paths("models", wrong)
+
+
+def test_a_demo_says_what_size_it_is():
+    assert [config.BaseDemoConfig(full=full).size for full in (False, True)] == ["demo", "full"]
+
+
 def test_a_missing_package_names_its_extra():
     with pytest.raises(MissingDependencyError, match=r"pip install 'isopleth\[grib\]'"):
         require("no_such_package_here", install="isopleth[grib]", purpose="read GRIB")

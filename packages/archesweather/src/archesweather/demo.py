@@ -12,7 +12,7 @@ from archesweather.climatology import fit_climatology
 from archesweather.comparison import COLUMNS, WINDOWS, draw_pairs, judge_pairs, pick, plan_pairs
 from archesweather.config import DemoConfig, PrepareConfig, SampleConfig, TrainConfig
 from archesweather.contenders import Contender, Rollout
-from archesweather.evaluate import TASK, compare_contenders, describe_data, publish
+from archesweather.evaluate import TASK, compare_contenders, describe_data, publish_outcome
 from archesweather.initial import InitialStates
 from archesweather.model import ArchesWeather
 from archesweather.outcome import Outcome
@@ -24,7 +24,7 @@ from archesweather.train import train_member
 from archesweather.verification import choose_leads
 from isopleth.cli import load_config
 from isopleth.config import config_hash
-from isopleth.report import Claim, Cost, Evaluation, Provenance, find_evidence, measure_cost
+from isopleth.report import Claim, Cost, Evaluation, Provenance, measure_cost
 
 LEAD_HOURS = 240
 # What the claims are about, chosen before any result was seen.
@@ -100,7 +100,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
             packages=["archesweather"],
         ),
     )
-    return publish(config.out, evaluation, first, evidence=find_evidence("archesweather"))
+    return publish_outcome(config.out, evaluation, first, size=config.size)
 
 
 def _score(

@@ -52,8 +52,7 @@ from isopleth.report import (
     Score,
     fingerprint,
     measure_cost,
-    write_evaluation,
-    write_report,
+    publish,
 )
 
 _FEWEST_HEADLINES = 3
@@ -83,7 +82,7 @@ def evaluate_forecasts(config: EvaluateConfig) -> dict[str, Any]:
             _command(config), config_hash(config), config.runtime.seed, packages=["archesweather"]
         ),
     )
-    return publish(config.out, evaluation, outcome, relative_to=config.relative_to)
+    return publish_outcome(config.out, evaluation, outcome, relative_to=config.relative_to)
 
 
 def compare_contenders(
@@ -137,24 +136,22 @@ def compare_contenders(
     return Outcome(plan, tallies, spectrum, case, stamp(truth.axis, starts), draws, seed)
 
 
-def publish(
+def publish_outcome(
     out: Path,
     evaluation: Evaluation,
     outcome: Outcome,
     *,
     relative_to: str | None = None,
-    evidence: Path | None = None,
+    size: Literal["demo", "full"] | None = None,
 ) -> dict[str, Any]:
     """Write the record, the table of all scores, the figures and the report; sum it up in a few numbers."""
     out.mkdir(parents=True, exist_ok=True)
     draw_figures(out, outcome, evaluation.scores, relative_to)
     origin = FileProvenance("archesweather", __version__, evaluation.provenance.config_hash)
     write_netcdf(outcome.table(), out / "scores.nc", provenance=origin, dtype=None)
-    write_evaluation(evaluation, out / "evaluation.json")
-    report = write_report(out, evidence=evidence)
     channel, error = outcome.telling_channel, outcome.error
     return {
-        "report": str(report),
+        **publish(out, evaluation, size=size),
         "initial_times": len(outcome.plan.starts),
         f"{error}_of_{channel}": {
             f"{lead} h": {
@@ -165,7 +162,6 @@ def publish(
             for lead in TELLING_LEADS
             if lead in outcome.model.leads
         },
-        "claims": {claim.claim: claim.holds for claim in evaluation.claims},
     }
 
 

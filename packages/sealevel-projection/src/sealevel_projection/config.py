@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from isopleth.config import check_choice, check_fraction, check_positive, positional
+from isopleth.config import BaseDemoConfig, check_choice, check_fraction, check_positive, positional
 from isopleth.errors import ConfigError
 from isopleth.sealevel.settings import PreparationConfig, PreparationSettings, check_formats
 from isopleth.train.fully_connected import FullyConnectedConfig, TogetherConfig
@@ -330,19 +330,7 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """The main job on a simulated ocean whose future is known.
-
-    Parameters
-    ----------
-    out : Path
-        The run directory.
-    full : bool
-        Decide the claims over several worlds, instead of taking a first look at one.
-    seed : int
-        Added to the number of the first world, 100.
-    """
+class DemoConfig(BaseDemoConfig):
+    """The main job on simulated oceans whose future is known; the seed is added to the first world's, 100."""
 
     out: Path = Path("runs/demo/sealevel-projection")
-    full: bool = False
-    seed: int = 0

@@ -13,10 +13,8 @@ from isopleth.report import (
     Cost,
     Evaluation,
     Provenance,
-    find_evidence,
     measure_cost,
-    write_evaluation,
-    write_report,
+    publish,
 )
 from isopleth.samples.sea_level import FAMILIES
 from isopleth.sealevel.settings import PreparationSettings
@@ -127,11 +125,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
             packages=["sealevel-projection", "shap"],
         ),
     )
-    write_evaluation(evaluation, config.out / "evaluation.json")
-    report = write_report(
-        config.out, evidence=find_evidence("sealevel_projection"), size="full" if config.full else "demo"
-    )
-    return {"report": str(report), **sum_up(evaluation)}
+    return {**publish(config.out, evaluation, size=config.size), **sum_up(evaluation)}
 
 
 def _study_world(

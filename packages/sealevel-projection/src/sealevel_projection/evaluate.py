@@ -19,8 +19,7 @@ from isopleth.report import (
     Score,
     fingerprint,
     measure_cost,
-    write_evaluation,
-    write_report,
+    publish,
 )
 from isopleth.sealevel.protocol import Outcome, interval_of_rmse, measure_coverage, measure_rmse
 from sealevel_projection import __version__
@@ -268,8 +267,7 @@ def evaluate_prepared(config: EvaluateConfig) -> dict[str, Any]:
         attribution=config.attribution,
         scores=evaluation.scores,
     )
-    write_evaluation(evaluation, config.out / "evaluation.json")
-    return {"report": str(write_report(config.out)), **sum_up(evaluation)}
+    return {**publish(config.out, evaluation), **sum_up(evaluation)}
 
 
 def sum_up(evaluation: Evaluation) -> dict[str, Any]:
@@ -279,5 +277,4 @@ def sum_up(evaluation: Evaluation) -> dict[str, Any]:
         "test": first.stratum["test"],
         "trend_rmse_mm_per_year": round(first.model, 3),
         **{f"{name}_mm_per_year": round(value, 3) for name, value in first.baselines.items()},
-        "claims": {claim.claim: claim.holds for claim in evaluation.claims},
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from isopleth.config import check_choice, check_fraction, check_positive, positional
+from isopleth.config import BaseDemoConfig, check_choice, check_fraction, check_positive, positional
 from isopleth.errors import ConfigError
 from isopleth.sealevel.settings import PreparationConfig, PreparationSettings, check_formats
 from isopleth.train.fully_connected import FullyConnectedConfig, TogetherConfig
@@ -294,19 +294,7 @@ class SampleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """The main job on generated worlds whose future is known.
-
-    Parameters
-    ----------
-    out : Path
-        The run directory.
-    full : bool
-        Decide the claims on several other worlds, instead of taking a first look at one.
-    seed : int
-        First world.
-    """
+class DemoConfig(BaseDemoConfig):
+    """The main job on generated worlds whose future is known."""
 
     out: Path = Path("runs/demo/sealevel-trend")
-    full: bool = False
-    seed: int = 0

@@ -20,9 +20,9 @@ from isopleth.report import (
     Evaluation,
     Meter,
     Provenance,
-    find_evidence,
     fingerprint,
     measure_cost,
+    publish,
 )
 from isopleth.sealevel.global_mean import ocean_mean
 from isopleth.sealevel.preparation import components_table
@@ -45,9 +45,9 @@ from sealevel_trend.evaluate import (
     judge_null,
     judge_smaller,
     name_partition,
-    publish,
     score_coverage,
     score_outcomes,
+    sum_up,
 )
 from sealevel_trend.experiments import (
     BLOCKS,
@@ -118,7 +118,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     coverage = measure_coverage(outcomes[FUTURE][NETWORK], ends[0], ends[1], level=level)
     evaluation = _evaluate(worlds, outcomes, coverage, config, settings, sample)
     _draw(config.out, worlds[0], evaluation, coverage)
-    return publish(config.out, evaluation, evidence=None if config.full else find_evidence("sealevel_trend"))
+    return {**publish(config.out, evaluation, size=config.size), **sum_up(evaluation)}
 
 
 def choose_worlds(config: DemoConfig) -> range:

@@ -21,8 +21,7 @@ from isopleth.report import (
     Score,
     fingerprint,
     measure_cost,
-    write_evaluation,
-    write_report,
+    publish,
 )
 from isopleth.sealevel.preparation import components_table
 from isopleth.sealevel.protocol import (
@@ -222,7 +221,7 @@ def evaluate_method(config: EvaluateConfig) -> dict[str, Any]:
     draw_segments(config.out, partition)
     draw_coverage(config.out, coverage)
     draw_components(config.out, components)
-    return publish(config.out, evaluation)
+    return {**publish(config.out, evaluation), **sum_up(evaluation)}
 
 
 def _cut_segments(prepared: xr.Dataset, learning: LearningConfig) -> tuple[Partition, dict[str, Partition]]:
@@ -313,15 +312,11 @@ def _describe(config: EvaluateConfig, evidence: Evidence, outcome: Outcome) -> D
     )
 
 
-def publish(out: Path, evaluation: Evaluation, *, evidence: Path | None = None) -> dict[str, Any]:
-    """Write the record and the report, and sum them up in a few numbers."""
-    write_evaluation(evaluation, out / "evaluation.json")
-    report = write_report(out, evidence=evidence)
+def sum_up(evaluation: Evaluation) -> dict[str, Any]:
+    """Sum an evaluation up in a few numbers."""
     rmse: Sequence[Score] = [score for score in evaluation.scores if score.metric == "rmse"]
     return {
-        "report": str(report),
         "rmse": {str(score.stratum["test"]): round(score.model, 3) for score in rmse},
         "ridge": {str(score.stratum["test"]): round(score.baselines["ridge"], 3) for score in rmse},
         "units": UNITS,
-        "claims": {claim.claim: claim.holds for claim in evaluation.claims},
     }

@@ -18,6 +18,7 @@ from isopleth.report.maps import map_axes, plot_map, plot_tracks
 from isopleth.report.markdown import markdown_table
 from isopleth.report.page import write_report
 from isopleth.report.provenance import Provenance, fingerprint
+from isopleth.report.publication import publish
 from isopleth.report.record import (
     Claim,
     DataCard,
@@ -51,6 +52,7 @@ __all__ = [
     "measure_cost",
     "plot_map",
     "plot_tracks",
+    "publish",
     "read_evaluation",
     "save_figure",
     "score_by_lead",

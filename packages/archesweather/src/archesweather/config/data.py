@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from archesweather.config.network import FieldsConfig
-from isopleth.config import check_choice, check_positive, positional
+from isopleth.config import BaseDemoConfig, check_choice, check_positive, positional
 from isopleth.errors import ConfigError
 
 SAMPLE = "sample"
@@ -170,19 +170,7 @@ class PrepareConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """The main job on a simulated atmosphere, from weather to report.
-
-    Parameters
-    ----------
-    out : Path
-        The run directory.
-    full : bool
-        Decide the claims with five seeds and longer trainings, instead of taking a first look.
-    seed : int
-        First seed.
-    """
+class DemoConfig(BaseDemoConfig):
+    """The main job on a simulated atmosphere, from weather to report."""
 
     out: Path = Path("runs/demo/archesweather")
-    full: bool = False
-    seed: int = 0
