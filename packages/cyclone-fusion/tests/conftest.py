@@ -55,3 +55,45 @@ def track_file(tmp_path, table):
 @pytest.fixture
 def tracks(track_file) -> xr.Dataset:
     return read_tracks(track_file)
+
+
+def make_fields(
+    tracks: xr.Dataset, *, spacing: float = 5.0, levels=(500.0, 700.0), seed: int = 0
+) -> xr.Dataset:
+    """Random wind and geopotential at every six hours of the tracks, canonical names."""
+    rng = np.random.default_rng(seed)
+    lat = np.arange(-90 + spacing / 2, 90, spacing)
+    lon = np.arange(0.0, 360.0, spacing)
+    first, last = tracks["time"].values.min(), tracks["time"].values.max()
+    time = np.arange(first, last + np.timedelta64(6, "h"), np.timedelta64(6, "h"))
+    shape = (len(time), len(levels), len(lat), len(lon))
+    units = {"u_component_of_wind": "m s-1", "v_component_of_wind": "m s-1", "geopotential": "m2 s-2"}
+    return xr.Dataset(
+        {
+            name: (("time", "level", "lat", "lon"), rng.normal(size=shape).astype("f4"), {"units": unit})
+            for name, unit in units.items()
+        },
+        coords={
+            "time": time.astype("datetime64[ns]"),
+            "level": ("level", list(levels), {"units": "hPa"}),
+            "lat": ("lat", lat, {"units": "degrees_north"}),
+            "lon": ("lon", lon, {"units": "degrees_east"}),
+        },
+    )
+
+
+@pytest.fixture(name="make_fields")
+def make_fields_fixture() -> Callable[..., xr.Dataset]:
+    return make_fields
+
+
+@pytest.fixture
+def one_season(tmp_path) -> xr.Dataset:
+    """Thirty storms of one August and September: fields around them are few."""
+    table = make_table(storms=60)
+    table = table[table["basin"] == "WP"]
+    table["season"] = 2000 + (table["track_id"].str[1:].astype(int) // 2) % 10
+    table["time"] = table["time"].map(lambda time: time.replace(year=2001))
+    path = tmp_path / "one_season.csv"
+    table.to_csv(path, index=False)
+    return read_tracks(path)

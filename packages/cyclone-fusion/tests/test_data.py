@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cyclone_fusion.config import SampleConfig, SplitConfig
-from cyclone_fusion.data import FEATURES, build_samples, season_peak, split_by_season
+from cyclone_fusion.config import SampleConfig
+from cyclone_fusion.data import FEATURES, build_samples, season_peak
 from cyclone_fusion.tracks import read_tracks
 from isopleth.errors import DataError
 
@@ -26,7 +26,7 @@ def test_features_of_a_steady_storm_in_degrees(tracks, table):
     features = found["features"].values
     np.testing.assert_allclose(features[:, :2], np.tile(step, (len(features), 1)), atol=1e-4)
     np.testing.assert_allclose(features[:, 2:4], np.tile(step, (len(features), 1)), atol=1e-4)
-    np.testing.assert_allclose(found["target"].values, np.tile(4 * step, (len(features), 1)), atol=1e-4)
+    np.testing.assert_allclose(found["target"].values[:, 0], np.tile(4 * step, (len(features), 1)), atol=1e-4)
     # Fixes 2 to 11 of 16 have two before them and one four steps after.
     assert len(features) == 10
     np.testing.assert_allclose(features[:, FEATURES.index("lat")], one["lat"].to_numpy()[2:12], rtol=1e-6)
@@ -34,7 +34,7 @@ def test_features_of_a_steady_storm_in_degrees(tracks, table):
 
 @pytest.mark.parametrize("lead_hours", [6, 24, 48])
 def test_a_sample_is_counted_or_left_out_for_a_reason(tracks, lead_hours):
-    samples = build_samples(tracks, SampleConfig(lead_hours=lead_hours))
+    samples = build_samples(tracks, SampleConfig(lead_hours=(lead_hours,)))
     left_out = json.loads(samples.attrs["left_out"])
     assert samples.sizes["sample"] + sum(left_out.values()) == tracks.sizes["record"]
     assert samples.sizes["sample"] == 30 * (16 - 2 - lead_hours // 6)
@@ -101,35 +101,43 @@ def test_unknown_wind_stays_unknown(tmp_path, make_table):
     assert np.isfinite(np.delete(samples["features"].values, FEATURES.index("wind"), axis=1)).all()
 
 
-def test_seasons_divide_whole_storms(tracks):
-    split = split_by_season(
-        build_samples(tracks, SampleConfig()), SplitConfig(train_until=2005, validate_until=2007)
-    )
-    sides = [set(part["track_id"].values) for part in (split.train, split.validate, split.test)]
-    assert sides[0] | sides[1] | sides[2] == {f"S{number:03d}" for number in range(30)}
-    assert sum(map(len, sides)) == 30
-    assert split.train["season"].values.max() == 2005
-    assert split.test["season"].values.min() == 2008
+def test_several_leads_share_a_sample_and_end_with_the_track(tracks):
+    samples = build_samples(tracks, SampleConfig(lead_hours=(6, 24, 48), frame="degrees"))
+    assert samples["target"].dims == ("sample", "lead", "direction")
+    # A fix is used while any lead is known: 16 fixes less two before and one after.
+    assert samples.sizes["sample"] == 30 * 13
+    known = np.isfinite(samples["target"].values).all(axis=-1)
+    np.testing.assert_array_equal(known.sum(axis=0), [30 * 13, 30 * 10, 30 * 6])
+    np.testing.assert_array_equal(np.isfinite(samples["target_lat"].values), known)
+    both = known.all(axis=1)
+    one = samples["target"].values[both]
+    np.testing.assert_allclose(one[:, 2], 8 * one[:, 0], atol=1e-3)
 
 
-def test_a_storm_of_two_seasons_is_refused(tracks):
-    samples = build_samples(tracks, SampleConfig())
-    season = samples["season"].values.copy()
-    season[np.flatnonzero(samples["track_id"].values == "S003")[0]] = 2009
-    with pytest.raises(DataError, match="S003"):
-        split_by_season(
-            samples.assign_coords(season=("sample", season)),
-            SplitConfig(train_until=2005, validate_until=2007),
-        )
+def test_the_fixes_before_are_where_the_storm_was(tracks):
+    samples = build_samples(tracks, SampleConfig(frame="degrees"))
+    back = samples["lat"].values - samples["features"].values[:, 1]
+    np.testing.assert_allclose(samples["past_lat"].values[:, 0], back, atol=1e-5)
+    assert samples["past_lat"].sizes["step"] == 2
 
 
-def test_an_empty_side_is_refused(tracks):
-    with pytest.raises(DataError, match="the test seasons must hold samples"):
-        split_by_season(
-            build_samples(tracks, SampleConfig()), SplitConfig(train_until=2008, validate_until=2009)
-        )
+def test_a_storm_across_the_equator_has_samples_on_both_sides(tmp_path, make_table):
+    table = make_table(storms=1)
+    table["lat"], table["lon"] = -2.0 + 0.3 * np.arange(16), 160.0
+    samples = build_samples(write(tmp_path, table), SampleConfig())
+    lat = samples["lat"].values
+    assert lat.min() < 0 < lat.max()
+    np.testing.assert_allclose(samples["target"].values[:, 0, 1], 1.2 * 111.19, rtol=1e-3)
+    assert len(np.unique(samples["season"].values)) == 1
+
+
+def test_storms_without_a_sample_are_named(tmp_path, make_table):
+    table = make_table(storms=3)
+    short = table[(table["track_id"] != "S001") | (table["time"] < table["time"][16] + pd.Timedelta("12h"))]
+    samples = build_samples(write(tmp_path, short), SampleConfig())
+    assert json.loads(samples.attrs["left_out_storms"]) == ["S001"]
 
 
 def test_tracks_too_short_to_forecast_are_refused(tmp_path, make_table):
-    with pytest.raises(DataError, match="got none of 4"):
+    with pytest.raises(DataError, match=r"got none of 4 \(the first of storm S000\)"):
         build_samples(write(tmp_path, make_table(storms=2, fixes=2)), SampleConfig())

@@ -44,6 +44,13 @@ def test_every_run_is_there_and_its_link_leads_to_a_file(evaluation, tmp_path):
     assert text.count("Simulated data") == 3
 
 
+def test_a_model_card_is_linked_where_there_is_one(evaluation, tmp_path):
+    make_run(tmp_path / "a", evaluation)
+    (make_run(tmp_path / "b", evaluation) / "card.html").write_text("card")
+    html, _ = read_index(tmp_path)
+    assert re.findall(r'href="(\./[^"]*card[^"]*)"', html) == ["./b/card.html"]
+
+
 def test_claims_come_before_scores(evaluation, tmp_path):
     make_run(tmp_path / "a", evaluation)
     _, text = read_index(tmp_path)

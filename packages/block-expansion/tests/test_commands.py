@@ -1,0 +1,205 @@
+"""The verbs on folders of images, the verdicts, and the demo."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from skimage import io
+
+import block_expansion.tuner  # noqa: F401 - registers block expansion
+from block_expansion.adapters import train_from_folders
+from block_expansion.cli import tool
+from block_expansion.config import BackboneConfig, DemoConfig, StudyConfig, TrainConfig
+from block_expansion.demo import run_demo, run_study
+from block_expansion.evaluate import choose_runs, judge_methods, match_run, score_methods
+from block_expansion.figures import find_front
+from block_expansion.retention import Retained
+from block_expansion.train import Adapted
+from isopleth.cli import load_config
+from isopleth.report import read_evaluation
+from isopleth.train import Runtime
+
+BEFORE = Retained(knn=0.9, frozen_head=0.95)
+
+
+def make_run(method, rate, seed, val, knn, **others):
+    return Adapted(
+        method=method,
+        learning_rate=rate,
+        seed=seed,
+        parameters=10,
+        target_val=val,
+        target_test=val,
+        seconds=1.0,
+        retained=Retained(knn=knn, frozen_head=0.2),
+        before=BEFORE,
+        curve={0: BEFORE},
+        **others,
+    )
+
+
+@pytest.fixture
+def runs():
+    """Block expansion remembers ten points more than full fine-tuning does where both are as good."""
+    found = []
+    for seed in range(3):
+        shift = 0.001 * seed
+        found += [
+            make_run("block expansion p=2", 0.01, seed, 0.70, 0.85 + shift, disabled=0.0),
+            make_run("block expansion p=2", 0.1, seed, 0.60, 0.50, disabled=0.0),
+            make_run("full fine-tuning", 0.001, seed, 0.50, 0.89),
+            make_run("full fine-tuning", 0.003, seed, 0.695, 0.75),
+            make_run("full fine-tuning", 0.01, seed, 0.75, 0.40),
+            make_run("linear probe", 0.5, seed, 0.60, 0.9),
+        ]
+    return found
+
+
+def test_methods_are_matched_where_they_are_as_good_on_the_new_domain(runs):
+    chosen = choose_runs(runs, "block expansion p=2")
+    assert [run.learning_rate for run in chosen] == [0.01] * 3
+    assert match_run(runs, chosen[1], "full fine-tuning").learning_rate == 0.003
+    assert match_run(runs, chosen[1], "linear probe").target_val == 0.6
+    claims = {claim.claim: claim for claim in judge_methods(runs, "block expansion p=2")}
+    full = claims[
+        "Block expansion p=2 retains more than full fine-tuning at matched accuracy on the new domain"
+    ]
+    assert full.holds
+    assert full.difference == pytest.approx(10.1)
+    assert claims["The old head keeps working on features of block expansion p=2"].holds is False
+    assert claims["With the adapter disabled nothing is forgotten, to the last bit"].holds
+    one = judge_methods([run for run in runs if run.seed == 0], "block expansion p=2")
+    assert {claim.holds for claim in one[:-1]} == {None}
+
+
+def test_a_bit_that_is_not_restored_breaks_the_promise(runs):
+    broken = [replace(runs[0], disabled=1e-9), *runs[1:]]
+    assert judge_methods(broken, "block expansion p=2")[-1].holds is False
+
+
+def test_the_table_has_every_method_beside_ours(runs):
+    scores = {score.variable: score for score in score_methods(runs, "block expansion p=2")}
+    assert scores["new domain"].model == pytest.approx(70)
+    assert scores["old domain, k-NN"].baselines["un-adapted"] == pytest.approx(90)
+    assert scores["old domain, k-NN"].baselines["full fine-tuning"] == pytest.approx(40)
+    assert scores["mean of new and old"].baselines["linear probe"] == pytest.approx(75)
+
+
+def test_a_front_keeps_what_nothing_beats():
+    points = np.array([[1.0, 3.0], [2.0, 2.0], [1.5, 1.0], [2.0, 2.0], [3.0, 1.0]])
+    assert find_front(points).tolist() == [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]
+
+
+@pytest.fixture
+def folders(tmp_path, old, new):
+    for domain in (old, new):
+        for part in ("train", "val", "test"):
+            images = getattr(domain, part)
+            for number, (image, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+                place = tmp_path / domain.name / part / domain.classes[label]
+                place.mkdir(parents=True, exist_ok=True)
+                io.imsave(place / f"{number}.png", image[0], check_contrast=False)
+    return tmp_path
+
+
+def test_train_and_evaluate_folders_of_images(folders, capsys):
+    settings = {
+        "source": folders / "old", "backbone.name": "vit_tiny_patch16_224", "backbone.pretrained": "false",
+        "backbone.image_size": 16, "backbone.channels": 1, "backbone.dim": 24, "backbone.depth": 4,
+        "backbone.heads": 3, "backbone.patch_size": 4, "fit.steps": 4, "fit.batch_size": 16,
+        "fit.warmup_steps": 1, "retention.at_steps": "[2]",
+        "runtime.accelerator": "cpu", "runtime.threads": 1,
+    }  # fmt: skip
+    common = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    for kind in ("expansion", "full"):
+        out = folders / "runs" / kind
+        words = [
+            "train",
+            str(folders / "new"),
+            "--out",
+            str(out),
+            "--method.kind",
+            kind,
+            "--method.expansions",
+            "2",
+        ]
+        assert tool.main([*words, *common, "--json"]) == 0, capsys.readouterr().err
+        printed = json.loads(capsys.readouterr().out)
+        assert set(printed["retained"]) == {"knn", "frozen_head"}
+    assert (folders / "runs" / "full" / "adapter" / "model.safetensors").is_file()
+    saved = json.loads((folders / "runs" / "expansion" / "adapter" / "adapter_config.json").read_text())
+    assert saved["after_blocks"] == [1, 3]
+    assert tool.main(["evaluate", str(folders / "runs"), "--out", str(folders / "table")]) == 0
+    record = read_evaluation(folders / "table")
+    assert record.data.kind == "real"
+    assert (folders / "table" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "nowhere"], "must have at least two classes"),
+        (["train", "nowhere", "--fit.warmup_steps", "10000"], "warmup_steps must be from 0"),
+        (["train", "nowhere", "--backbone.depth", "3"], "pretrained must be false where depth is given"),
+        (["evaluate", "nowhere"], "a folder of runs must hold adapted.json, got none"),
+    ],
+)
+def test_mistakes_are_one_line(words, said, capsys):
+    assert tool.main(words) in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_that_is_not_one_is_named(tmp_path, capsys):
+    (tmp_path / "adapted.json").write_text('{"method": "full"}')
+    assert tool.main(["evaluate", str(tmp_path)]) == 1
+    assert "a run's record must be as train wrote it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["demo", pytest.param("demo-full", marks=pytest.mark.slow)])
+def test_every_contender_of_the_demo_can_be_run(name, old, new, tmp_path):
+    study = load_config(name, StudyConfig, package="block_expansion")
+    small = replace(
+        study,
+        contenders=tuple(replace(each, learning_rates=each.learning_rates[:1]) for each in study.contenders),
+        seeds=1, pretrain=replace(study.pretrain, steps=2), retention=replace(study.retention, at_steps=(1,)),
+        fit=replace(study.fit, steps=2, warmup_steps=0),
+    )  # fmt: skip
+    found = run_study(small, old, new, tmp_path)
+    assert len(found) == len(study.contenders)
+    assert all(run.disabled in (None, 0.0) for run in found)
+
+
+@pytest.mark.parametrize("name", ["cifar100", "cifar10", "dtd", "food101", "flowers102"])
+def test_the_papers_experiments_take_a_step_with_a_small_network(name, folders, capsys):
+    config = load_config(f"paper-{name}", TrainConfig, package="block_expansion")
+    assert (config.fit.steps, config.fit.batch_size, config.fit.warmup_steps) == (10_000, 128, 500)
+    assert config.backbone == BackboneConfig(name="hf-hub:timm/vit_base_patch16_224.dino")
+    small = BackboneConfig(
+        name="vit_tiny_patch16_224", pretrained=False, image_size=16, dim=24, depth=3, heads=3, patch_size=4
+    )
+    done = train_from_folders(
+        replace(
+            config, target=folders / "new", source=folders / "old", out=folders / "run", backbone=small,
+            fit=replace(config.fit, steps=1, warmup_steps=0), runtime=Runtime(accelerator="cpu", threads=1),
+        )
+    )  # fmt: skip
+    assert done["method"] == "block expansion p=3"
+    assert 0 <= done["retained"]["knn"] <= 1
+
+
+@pytest.mark.slow
+def test_the_demo_tells_what_is_forgotten(tmp_path):
+    run_demo(DemoConfig(out=tmp_path))
+    record = read_evaluation(tmp_path)
+    scores = {score.variable: score for score in record.scores}
+    assert scores["old domain, k-NN"].baselines["un-adapted"] > 75
+    assert (
+        scores["old domain, k-NN"].baselines["linear probe"]
+        == scores["old domain, k-NN"].baselines["un-adapted"]
+    )
+    assert scores["new domain"].model > scores["new domain"].baselines["linear probe"] - 10
+    assert record.claims[-1].holds
+    assert (tmp_path / "report.html").is_file()
