@@ -179,6 +179,20 @@ def test_a_failure_is_one_line_and_a_code(tool, capsys, source, code, text):
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("level", [logging.NOTSET, logging.DEBUG])
+def test_a_verb_leaves_the_logger_as_it_was(tool, level):
+    logger = logging.getLogger("isopleth")
+    before, handlers = logger.level, list(logger.handlers)
+    logger.setLevel(level)
+    try:
+        for words in (["--quiet"], []):
+            assert tool.main(["fail", "data", *words]) == 1
+            assert logger.level == level
+            assert logger.handlers == handlers
+    finally:
+        logger.setLevel(before)
+
+
 def test_debug_lets_the_traceback_through(tool):
     with pytest.raises(ZeroDivisionError):
         tool.main(["fail", "bug", "--debug"])

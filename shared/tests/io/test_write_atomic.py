@@ -152,9 +152,8 @@ def test_of_two_writers_at_once_one_wins_whole(tmp_path, kind):
                 if kind == "json":
                     write_json(path, {"values": [value] * 3000})
                 else:
-                    data = np.full((24, 16, 32), value, "f4")
                     write = {"zarr": write_zarr, "netcdf": write_netcdf}[kind]
-                    write(xr.Dataset({"x": (("time", "lat", "lon"), data)}), path)
+                    write(full(value), path)
         except Exception as error:
             failures.append(error)
 
@@ -166,6 +165,41 @@ def test_of_two_writers_at_once_one_wins_whole(tmp_path, kind):
     assert failures == []
     assert read(path) in (1, 2, 3)
     assert names(tmp_path) == [path.name]
+
+
+def full(value):
+    return xr.Dataset({"x": (("time", "lat", "lon"), np.full((24, 16, 32), value, "f4"))})
+
+
+@pytest.mark.parametrize("moment", ["check_replaceable", "sync_tree"])
+def test_a_store_that_another_writer_put_there_meanwhile_is_replaced(tmp_path, monkeypatch, moment):
+    """Whatever the writer knew of the place when it began is out of date when it publishes."""
+    path, step = tmp_path / "out.zarr", getattr(atomic, moment)
+
+    def come_second(*args, **kwargs):
+        monkeypatch.setattr(atomic, moment, step)
+        write_zarr(full(1), path)
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(atomic, moment, come_second)
+    write_zarr(full(2), path)
+    assert read(path) == 2
+    assert names(tmp_path) == [path.name]
+
+
+def test_a_folder_that_appears_at_the_last_moment_is_swapped_out(tmp_path, monkeypatch):
+    whole, target = tmp_path / ".work" / "out.zarr", tmp_path / "out.zarr"
+    rename = Path.rename
+
+    def rename_late(self, to):
+        monkeypatch.setattr(Path, "rename", rename)
+        write_zarr(full(1), target)
+        return self.rename(to)
+
+    write_zarr(full(2), whole)
+    monkeypatch.setattr(Path, "rename", rename_late)
+    atomic._place_folder(whole, target)
+    assert read(target) == 2
 
 
 def test_without_locks_nothing_is_swept_but_everything_is_written(tmp_path, monkeypatch):

@@ -216,12 +216,14 @@ def _logging_to_stderr(*, quiet: bool) -> Iterator[None]:
     logger = logging.getLogger("isopleth")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
+    level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.ERROR if quiet else logging.INFO)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _present(result: Any, *, as_json: bool) -> None:

@@ -110,7 +110,7 @@ def pack(
         steps_per_shard=steps_per_shard,
         statistics=_describe_statistics(source, normaliser, train_period, area_weighted, constant),
     )
-    check_replaceable(target, by_folder=True, replace_folder=is_store(target))
+    check_replaceable(target, by_folder=True, replace_folder=is_store)
     if resume and is_store(target):
         plan.refuse_other(open_store(target).plan, target)
         return open_store(target)
@@ -120,7 +120,7 @@ def pack(
         fitted = normaliser.select(source.names) if normaliser else work.fit(train_period)
         work.write(fitted)
         work.finish(fitted, provenance)
-        publish(folder, target, replace_folder=is_store(target))
+        publish(folder, target, replace_folder=is_store)
     return open_store(target)
 
 

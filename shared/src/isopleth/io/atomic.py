@@ -21,7 +21,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from isopleth.errors import DataError
@@ -124,7 +124,7 @@ def working_folder(target: Path, *, token: str | None = None, keep: bool = False
             os.close(lock)
 
 
-def publish(folder: Path, target: Path, *, replace_folder: bool) -> None:
+def publish(folder: Path, target: Path, *, replace_folder: bool | Callable[[Path], bool]) -> None:
     """Move ``folder / target.name`` to ``target``, once it is on the disk."""
     whole = folder / target.name
     if not os.path.lexists(whole):
@@ -133,15 +133,31 @@ def publish(folder: Path, target: Path, *, replace_folder: bool) -> None:
     sync_tree(whole)
     if not whole.is_dir():
         whole.replace(target)
-    elif not target.is_dir():
-        whole.rename(target)
     else:
-        _swap_folders(whole, target)
+        _place_folder(whole, target)
     _sync(target.parent)
 
 
-def check_replaceable(target: Path, *, by_folder: bool, replace_folder: bool) -> None:
-    """Refuse to put a file in a folder's place or a folder in a file's, or to drop a stranger's folder."""
+def _place_folder(whole: Path, target: Path) -> None:
+    """Rename a folder to its place, or swap it with the one there, which another writer may just have put."""
+    if not target.is_dir():
+        try:
+            whole.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+        else:
+            return
+    _swap_folders(whole, target)
+
+
+def check_replaceable(
+    target: Path, *, by_folder: bool, replace_folder: bool | Callable[[Path], bool]
+) -> None:
+    """Refuse to put a file in a folder's place or a folder in a file's, or to drop a stranger's folder.
+
+    Whether the folder may be replaced is asked after it is found: another writer may have just put it there.
+    """
     if target.is_symlink() and not by_folder:
         return
     if os.path.lexists(target) and target.is_dir() != by_folder:
@@ -149,7 +165,9 @@ def check_replaceable(target: Path, *, by_folder: bool, replace_folder: bool) ->
         raise DataError(f"the output must be {needed}, got {found} at its place", where=target)
     if by_folder and target.is_symlink():
         raise DataError("the output must be a folder, got a link at its place", where=target)
-    if by_folder and not replace_folder and target.is_dir() and any(target.iterdir()):
+    if not (by_folder and target.is_dir() and any(target.iterdir())):
+        return
+    if not (replace_folder(target) if callable(replace_folder) else replace_folder):
         raise DataError(
             "the output must not replace a folder that holds other things",
             where=target,

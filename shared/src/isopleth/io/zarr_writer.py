@@ -115,7 +115,7 @@ class ZarrWriter:
         self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        check_replaceable(self.path, by_folder=True, replace_folder=is_zarr(self.path))
+        check_replaceable(self.path, by_folder=True, replace_folder=is_zarr)
         if self._resume and self._finds_finished_store():
             self.done, self._complete = self.total, True
             return self
@@ -350,7 +350,7 @@ class ZarrWriter:
             # Not yet in the zarr 3 specification; xarray warns its readers where it is missing.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             zarr.consolidate_metadata(self._store, zarr_format=3)
-        publish(self._folder, self.path, replace_folder=is_zarr(self.path))
+        publish(self._folder, self.path, replace_folder=is_zarr)
 
 
 def _read_attributes(store: Path) -> dict[str, Any]:
