@@ -348,7 +348,8 @@ def _combine(terms: Terms, series: list[Floats], part: Part) -> Floats:
 
 
 def _middles(first_year: int, last_year: int, frequency: Frequency) -> NDArray[np.datetime64]:
-    unit = "M" if frequency == "month" else "Y"
+    unit: Literal["M", "Y"] = "M" if frequency == "month" else "Y"
     edges = np.arange(f"{first_year}", f"{last_year + 1}", dtype=f"datetime64[{unit}]")
-    starts, ends = edges.astype("datetime64[ns]"), (edges + 1).astype("datetime64[ns]")
+    starts = edges.astype("datetime64[ns]")
+    ends = (edges + np.timedelta64(1, unit)).astype("datetime64[ns]")
     return starts + (ends - starts) // 2

@@ -22,9 +22,9 @@ def count_months(time: xr.DataArray) -> Counts:
 def middles(months: Counts, frequency: Frequency) -> NDArray[np.datetime64]:
     """Return the middle of each month, or of each month's year, as datetime64[ns]."""
     first = (months - 12 * 1970).astype("datetime64[M]")
-    unit = "M" if frequency == "month" else "Y"
+    unit: Literal["M", "Y"] = "M" if frequency == "month" else "Y"
     starts = first.astype(f"datetime64[{unit}]")
-    ends = (starts + 1).astype("datetime64[ns]")
+    ends = (starts + np.timedelta64(1, unit)).astype("datetime64[ns]")
     starts = starts.astype("datetime64[ns]")
     return starts + (ends - starts) // 2
 
@@ -112,7 +112,8 @@ def month_lengths(months: Counts, calendar: str) -> NDArray[np.float64]:
     if calendar == "360_day":
         return np.full(months.size, 30.0)
     first = (months - 12 * 1970).astype("datetime64[M]")
-    days = ((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.float64)
+    following = first + np.timedelta64(1, "M")
+    days = (following.astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.float64)
     if calendar in ("noleap", "365_day"):
         return np.minimum(days, np.where(months % 12 == 1, 28.0, 31.0))
     return days
