@@ -19,7 +19,7 @@ from climalign.model.pair import ClimAlign, Noise
 from climalign.tiles import Floats, Tiling
 from isopleth.config import config_hash
 from isopleth.errors import DataError
-from isopleth.io import Provenance, inspect_source, open_fields, write_netcdf, write_zarr
+from isopleth.io import Provenance, find_sources, open_fields, write_netcdf, write_zarr
 from isopleth.train.randomness import derive_seed
 
 Direction = Literal["downscale", "upscale"]
@@ -258,7 +258,7 @@ def sample_pairs(model: ClimAlign, month: int, count: int, *, seed: int = 0) -> 
 
 def predict_from_files(config: PredictConfig) -> dict[str, Any]:
     """Read fields, draw the others, write them: the verb ``predict``."""
-    inspect_source(config.source)  # what the user named is looked at before the model's default is
+    open_fields(find_sources(config.source)[0])  # headers of the first file: what was named comes first
     model = ClimAlign.from_pretrained(config.model)
     name = model.config.field.variable
     fields = open_fields(
