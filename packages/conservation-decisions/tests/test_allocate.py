@@ -18,8 +18,10 @@ from conservation_decisions.allocate import (
 from conservation_decisions.allocate.equity import gini
 from conservation_decisions.allocate.model import build_model
 from conservation_decisions.allocate.problem import tail_mean
-from conservation_decisions.config import ProblemConfig, SolverConfig, UncertaintyConfig
+from conservation_decisions.allocate.start import find_start
+from conservation_decisions.config import ProblemConfig, SampleConfig, SolverConfig, UncertaintyConfig
 from conservation_decisions.landscape import Landscape
+from conservation_decisions.sample import make_landscape
 from isopleth.errors import ConfigError, DataError
 
 EXACT = SolverConfig(gap=0.0)
@@ -181,6 +183,35 @@ def test_a_time_limit_without_an_answer_is_an_answer():
     assert told["status"] == "time limit"
     assert told["optimality_gap"] == np.inf
     assert "units" not in told
+
+
+def test_a_node_limit_gives_the_same_answer_again_and_its_gap():
+    land = make_landscape(SampleConfig(side=10, features=8, members=12), seed=0).landscape
+    problem = make_problem(land, "min_shortfall", "cvar", budget_share=0.2)
+    one, two = (allocate(problem, SolverConfig(gap=0.0, nodes=1)) for _ in range(2))
+    assert one.status == "node limit"
+    assert (one.selected == two.selected).all()
+    assert one.bound == two.bound
+    assert 0 < one.gap < 0.2
+    with pytest.raises(ConfigError, match="nodes"):
+        SolverConfig(nodes=-1)
+
+
+@pytest.mark.parametrize("objective", ["min_shortfall", "min_largest_shortfall"])
+@pytest.mark.parametrize("attitude", ["expected", "cvar"])
+def test_no_single_swap_betters_the_choice_to_begin_with(random_landscape, objective, attitude):
+    problem = make_problem(random_landscape(3, units=12, locked_in=[1] + [0] * 11), objective, attitude)
+    chosen = find_start(problem, EXACT)
+    assert verify_selection(problem, chosen) == []
+    assert allocate(problem, EXACT).objective <= problem.objective(chosen) + 1e-9
+    for out in (None, *np.flatnonzero(chosen & ~problem.locked_in)):
+        for enters in np.flatnonzero(~chosen):
+            other = chosen.copy()
+            other[enters] = True
+            if out is not None:
+                other[out] = False
+            if not verify_selection(problem, other):
+                assert problem.objective(other) >= problem.objective(chosen) - 1e-8
 
 
 def test_the_gap_is_measured_from_what_was_verified(random_landscape):

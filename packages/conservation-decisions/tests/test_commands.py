@@ -118,11 +118,41 @@ def test_bad_numbers_are_one_line_that_names_the_file(landscape, tmp_path, capsy
         assert f"{name}.nc" in error
 
 
+def test_strange_landscapes_are_one_clear_line_each(tmp_path, capsys):
+    apart = Landscape.build(
+        [1] * 4, [[1] * 4], edges=([0, 2], [1, 3], [1, 1]), x=[0, 1, 2, 3], y=[0] * 4, threat=[0.5] * 4
+    )
+    path = apart.save(tmp_path / "apart.nc")
+    told = run(capsys, "check", path, "--problem.target", 0.5)
+    assert told["findings"] == [
+        "the boundary leaves 2 parts that do not touch, 0 of them single units",
+    ]
+    run(capsys, "plan", path, "--out", tmp_path / "out", "--steps", 2)
+    scale = Landscape.build([1e12, 1e-6], [[1, 1]], features=["bird"]).save(tmp_path / "scale.nc")
+    told = run(capsys, "check", scale, "--problem.target", 0.5)
+    assert told["findings"] == ["costs range from 1e-06 to 1e+12, more than 1e+09 to 1"]
+    assert told["severe"]
+    assert run(capsys, "allocate", scale, "--out", tmp_path / "o", "--problem.target", 0.5)["cost"] == 1e-6
+    bare = Landscape.build([1, 1], [[1, 1]], edges=([0], [1], [1]), threat=[0.1, 0.2])
+    path = bare.save(tmp_path / "bare.nc")
+    assert "'x' and 'y'" in fail(capsys, "plan", path, "--out", tmp_path / "p")
+    run(capsys, "plan", path, "--out", tmp_path / "p", "--speed_kmh", 0, "--steps", 2)
+
+
 def test_patrols_sites_and_regret(store, tmp_path, capsys):
     told = run(capsys, "plan", store, "--out", tmp_path / "r", "--steps", 6)
     assert told["detections"] >= told["greedy_detections"] - 1e-9
     rows = list(csv.DictReader((tmp_path / "r" / "routes.csv").read_text().splitlines()))
-    assert len(rows) == 2 * 7
+    # 2 km at 4 km/h: each move is one step of half an hour.
+    assert [float(row["minutes"]) for row in rows] == [30.0 * k for k in range(7)] * 2
+    slow = run(capsys, "plan", store, "--out", tmp_path / "s", "--steps", 6, "--patrols", 1, "--speed_kmh", 2)
+    times = [
+        float(row["minutes"])
+        for row in csv.DictReader((tmp_path / "s" / "routes.csv").read_text().splitlines())
+    ]
+    assert times[0] == 0
+    assert times[-1] == slow["minutes"] == 180
+    assert slow["detections"] < told["detections"]
     sites = run(capsys, "plan", store, "--out", tmp_path / "m", "--kind", "monitoring", "--sites", 4)
     assert sites["sites"] == 4
     regret = run(

@@ -30,7 +30,8 @@ CONFIG = ProblemConfig(objective="min_shortfall", target=0.4, budget_share=0.3)
 
 def test_no_decision_beats_the_oracle(landscape):
     problem = Problem(landscape, CONFIG)
-    decisions = decide_all(problem, EXACT)
+    decisions, gaps = decide_all(problem, EXACT)
+    assert all(gap <= 1e-6 for gap in gaps.values())
     losses = measure_losses(problem, decisions, landscape.amounts, EXACT)
     for name in decisions:
         assert (losses.regret(name) >= -1e-6).all()

@@ -106,6 +106,61 @@ def test_no_walk_has_a_smaller_largest_regret(seed):
     assert found.regret.max() == pytest.approx(regret.min(), abs=1e-6)
 
 
+def make_uneven_park(seed: int, **options) -> PatrolProblem:
+    """A grid whose columns lie 2, 4 and 6 km apart, its rows 2 km: moves of one, two and three steps."""
+    park = make_park(seed, side=4).landscape
+    x, y = park.dataset["x"].values, park.dataset["y"].values
+    land = park.assign(x=np.array([0.0, 2000, 6000, 12_000])[x], y=2000.0 * y)
+    return PatrolProblem(landscape=land, post=1, **{"patrols": 1, "steps": 6, "rate": 0.8, **options})
+
+
+def list_timed_walks(problem, walk, left):
+    """List every walk that comes back in time, with the steps spent in each cell, in plain recursion."""
+    x, y = problem.landscape.centres.T
+    here = walk[-1][0]
+    if left == 0 and here == problem.post:
+        yield walk
+    for end in range(problem.landscape.units):
+        beside = abs(x[end] - x[here]) + abs(y[end] - y[here])
+        touch = problem.landscape.boundary[here, end] > 0
+        steps = 1 if end == here else round(beside / 2000) if touch else left + 1
+        if steps <= left:
+            yield from list_timed_walks(problem, [*walk, (end, steps)], left - steps)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ways_take_their_time_and_no_timed_walk_finds_more(seed):
+    problem = make_uneven_park(seed)
+    threat, best = problem.threats.mean(axis=0), 0.0
+    for walk in list_timed_walks(problem, [(problem.post, 0)], problem.steps):
+        spent = np.zeros(problem.landscape.units)
+        for (start, _), (end, steps) in itertools.pairwise(walk):
+            spent[start] += steps // 2
+            spent[end] += steps - steps // 2
+        best = max(best, float(threat @ (1 - np.exp(-problem.rate * spent))))
+    exact, greedy = route_exactly(problem, EXACT), route_greedily(problem)
+    assert exact.value == pytest.approx(best, abs=1e-6)
+    for found in (exact, greedy, route_minimax(problem, EXACT)):
+        (route,) = found.routes
+        assert problem.arrivals(route)[-1] == problem.steps
+        assert problem.effort(found.routes).sum() == problem.steps
+    assert greedy.value <= exact.value + 1e-6
+
+
+def test_ways_are_measured_on_the_ground():
+    # A degree of longitude at 60 degrees north is half one at the equator: 55.8 km on the ellipsoid.
+    land = make_park(0).landscape
+    far = Landscape(land.assign(y=60.0 + 0 * land.dataset["y"]).dataset.assign_attrs(crs="EPSG:4326"))
+    problem = PatrolProblem(landscape=far, post=0, steps=24, speed_kmh=5.0, step_minutes=60)
+    assert problem.move_steps(0, 1) == 12  # 11.16 hours
+    one = PatrolProblem(landscape=far, post=0, speed_kmh=0)
+    assert one.move_steps(0, 1) == 1
+    with pytest.raises(ConfigError, match=r"steps must be at least \d+ to go anywhere"):
+        make_uneven_park(0, speed_kmh=0.5)
+    with pytest.raises(ConfigError, match="speed_kmh"):
+        make_uneven_park(0, speed_kmh=-1.0)
+
+
 def test_parks_without_paths_or_threats_are_refused():
     alone = Landscape.build([1, 1], [[1, 1]], threat=[0.1, 0.2])
     with pytest.raises(DataError, match="edges"):
@@ -119,7 +174,7 @@ def test_parks_without_paths_or_threats_are_refused():
 
 def test_islands_are_left_alone():
     land = Landscape.build([1] * 3, [[1] * 3], edges=([0], [1], [1.0]), threat=[0.1, 0.2, 1.0])
-    problem = PatrolProblem(landscape=land, post=0, patrols=1, steps=4)
+    problem = PatrolProblem(landscape=land, post=0, patrols=1, steps=4, speed_kmh=0)
     for routes in (route_exactly(problem).routes, route_greedily(problem).routes):
         assert 2 not in routes[0]
 

@@ -150,8 +150,9 @@ def plan_source(config: PlanConfig) -> dict[str, Any]:
         return _plan_monitoring(landscape, config)
     post = config.post if config.post >= 0 else find_post(landscape)
     problem = PatrolProblem(
-        landscape=landscape, post=post, patrols=config.patrols, steps=config.steps, rate=config.rate
-    )
+        landscape=landscape, post=post, patrols=config.patrols, steps=config.steps,
+        step_minutes=config.step_minutes, speed_kmh=config.speed_kmh, rate=config.rate,
+    )  # fmt: skip
     greedy = route_greedily(problem)
     if config.kind == "regret":
         robust = route_minimax(problem, config.solver)
@@ -159,6 +160,7 @@ def plan_source(config: PlanConfig) -> dict[str, Any]:
         told: dict[str, Any] = {
             "largest_regret": float(robust.regret.max()),
             "bound": robust.bound,
+            "optimality_gap": robust.gap,
             "seconds": robust.seconds,
         }
     else:
@@ -172,20 +174,25 @@ def plan_source(config: PlanConfig) -> dict[str, Any]:
         }
     told["greedy_detections"] = greedy.value
     if routes is None:
-        return {**told, "status": "time limit"}
+        return {**told, "status": "limit reached"}
     effort = problem.effort(routes).astype(np.float64)
     written = write_layers(landscape, {"effort": effort}, config.out, "effort", config.output)
     if not config.output.coarsen_m:
-        written.append(_write_routes(landscape, routes, config.out))
-    told |= {"routes": len(routes), "written": [str(path) for path in written]}
+        written.append(_write_routes(problem, routes, config.out))
+    told |= {"routes": len(routes), "minutes": config.steps * config.step_minutes}
+    told |= {"written": [str(path) for path in written]}
     write_json(config.out / "plan.json", _finite(told))
     return told
 
 
-def _write_routes(landscape: Landscape, routes: list[list[int]], folder: Path) -> Path:
-    units = landscape.dataset["unit"].values
-    rows = [(k + 1, step, units[cell]) for k, route in enumerate(routes) for step, cell in enumerate(route)]
-    table = pd.DataFrame(rows, columns=["patrol", "step", "unit"])
+def _write_routes(problem: PatrolProblem, routes: list[list[int]], folder: Path) -> Path:
+    units = problem.landscape.dataset["unit"].values
+    rows = [
+        (number, step, step * problem.step_minutes, units[cell])
+        for number, route in enumerate(routes, 1)
+        for step, cell in zip(problem.arrivals(route), route, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["patrol", "step", "minutes", "unit"])
     return write_text(folder / "routes.csv", table.to_csv(index=False))
 
 

@@ -13,7 +13,7 @@ from conservation_decisions.allocate.problem import Problem
 from conservation_decisions.config import DemoConfig, StudyConfig, UncertaintyConfig
 from conservation_decisions.evaluate.core import map_core
 from conservation_decisions.evaluate.regret import EXPECTED, MEAN, fix_targets, measure_losses
-from conservation_decisions.evaluate.report import bootstrap_mean, judge_difference
+from conservation_decisions.evaluate.report import bootstrap_mean, judge_difference, score_gaps
 from conservation_decisions.evaluate.sensitivity import measure_sensitivity
 from conservation_decisions.figures import (
     draw_learning,
@@ -94,6 +94,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     return {
         **publish(config.out, evaluation, size=config.size),
         "regret": {"expected": scores[0].model, **scores[0].baselines},
+        "optimality_gap": _collect_gaps(visits),
         **info,
     }
 
@@ -109,6 +110,11 @@ def _take_regret(visit: Visit) -> dict[str, float]:
     return {name: float(visit.losses.regret(name)[0]) for name in visit.losses.loss}
 
 
+def _collect_gaps(visits: Sequence[Visit]) -> dict[str, float]:
+    """Give the mean optimality gap of each kind of answer."""
+    return {name: float(gaps.mean()) for name, gaps in _collect(visits, lambda v: v.gaps).items()}
+
+
 def _score(visits: Sequence[Visit], learning: dict[str, Floats]) -> list[Score]:
     final = {name: runs[:, -1] for name, runs in learning.items()}
     return [
@@ -121,6 +127,7 @@ def _score(visits: Sequence[Visit], learning: dict[str, Floats]) -> list[Score]:
         _score_table(
             "reward_per_year", "interventions", "1", _collect(visits, lambda v: v.reward), WHITTLE, "higher"
         ),
+        score_gaps(_collect_gaps(visits), "all_answers", n=len(visits)),
     ]
 
 

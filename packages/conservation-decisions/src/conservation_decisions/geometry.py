@@ -132,9 +132,32 @@ def centres_in_metres(landscape: Landscape) -> Floats:
     """
     centres = landscape.centres
     if not is_geographic(landscape):
-        return centres
+        return centres * _unit(landscape)
     middle = np.radians(centres[:, 1].mean())
     return 1000 * EARTH_RADIUS_KM * np.radians(centres) * np.array([np.cos(middle), 1.0])
+
+
+def measure_distances(landscape: Landscape, first: Integers, second: Integers) -> Floats:
+    """Measure the distances between centres of pairs of units (pair,), m: geodesic where they are degrees.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        With centres.
+    first, second : array of int, shape (pair,)
+        Positions.
+    """
+    start, end = landscape.centres[first], landscape.centres[second]
+    if not is_geographic(landscape):
+        return np.hypot(*(end - start).T) * _unit(landscape)
+    geod = gpd.GeoSeries([], crs=landscape.dataset.attrs["crs"]).crs.get_geod()
+    return np.asarray(geod.inv(*start.T, *end.T)[2], np.float64)
+
+
+def _unit(landscape: Landscape) -> float:
+    """Metres in a unit of a landscape's plane; without a reference system its centres are metres."""
+    crs = landscape.dataset.attrs.get("crs")
+    return _metres(gpd.GeoSeries([], crs=crs).crs) if crs else 1.0
 
 
 def pack_shapes(shapes: NDArray[Any]) -> tuple[NDArray[np.uint8], Integers]:

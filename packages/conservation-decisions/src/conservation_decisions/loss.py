@@ -11,13 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from conservation_decisions.allocate.model import ModelBuilder
 from conservation_decisions.allocate.solver import solve
 from conservation_decisions.config import SolverConfig
 from conservation_decisions.landscape import Floats
+from isopleth.errors import require
+
+require("torch", install="conservation-decisions[learn]", purpose="learn for decisions")
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 Oracle = Callable[[Floats], Floats]
 

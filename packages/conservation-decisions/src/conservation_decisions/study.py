@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from conservation_decisions.allocate.problem import Problem
+from conservation_decisions.allocate.solver import relative_gap
 from conservation_decisions.config import StudyConfig
 from conservation_decisions.evaluate.regret import EXPECTED, Losses, decide_all, measure_losses
 from conservation_decisions.intervene import repair_arms, simulate_arms, whittle_indices
@@ -33,6 +34,7 @@ ROUTES, GREEDY, MINIMAX, WANDER = (
     "minimax-regret routes",
     "random walk",
 )
+ORACLE = "knowing the truth"
 WHITTLE, THREAT_FIRST, CHANCE, NOTHING = "Whittle index", "highest threat first", "random", "nothing"
 POLICIES: dict[str, type[Counted]] = {"LIZARD": Lizard, "CUCB": Cucb, "Thompson": Thompson, "random": Random}
 # Share of the chosen sites that can be looked after in a year.
@@ -53,6 +55,8 @@ class Visit:
         Largest regret over members that no route was planned for.
     reward : dict of float
         Of a year, by priority, under the true decay.
+    gaps : dict of float
+        Relative optimality gap of each answer of the solver, by rule and by way of routing.
     """
 
     made: GeneratedLandscape
@@ -64,6 +68,7 @@ class Visit:
     regret: dict[str, float]
     index: Floats
     reward: dict[str, float]
+    gaps: dict[str, float]
 
 
 def visit_landscape(seed: int, study: StudyConfig) -> Visit:
@@ -76,16 +81,17 @@ def visit_landscape(seed: int, study: StudyConfig) -> Visit:
     """
     made = make_landscape(study.sample, seed=seed)
     problem = Problem(made.landscape, study.problem)
-    decisions = decide_all(problem, study.solver)
+    decisions, gaps = decide_all(problem, study.solver)
     losses = measure_losses(problem, decisions, made.truth[None], study.solver)
-    routes, detections, regret = _patrol(made, study, seed)
+    routes, detections, regret, apart = _patrol(made, study, seed)
     index, reward = _look_after(made, decisions[EXPECTED][0], study, seed)
-    return Visit(made, problem, decisions, losses, routes, detections, regret, index, reward)
+    gaps |= {ORACLE: float(relative_gap(losses.oracle[0], losses.bound[0])), **apart}
+    return Visit(made, problem, decisions, losses, routes, detections, regret, index, reward, gaps)
 
 
 def _patrol(
     made: GeneratedLandscape, study: StudyConfig, seed: int
-) -> tuple[list[list[int]], dict[str, float], dict[str, float]]:
+) -> tuple[list[list[int]], dict[str, float], dict[str, float], dict[str, float]]:
     """Plan patrols on half of the members; judge them by the truth and by the other half."""
     planned = made.landscape.members // 2
     landscape = made.landscape.take_members(np.arange(planned))
@@ -103,7 +109,7 @@ def _patrol(
     effort = {name: problem.effort(one) for name, one in routes.items()}
     detections = {name: float(problem.detections(e, made.threat)) for name, e in effort.items()}
     regret = {name: float((best - problem.detections(e, others)).max()) for name, e in effort.items()}
-    return routes[MINIMAX], detections, regret
+    return routes[MINIMAX], detections, regret, {ROUTES: exact.gap, MINIMAX: robust.gap}
 
 
 def _know(problem: PatrolProblem, threat: Floats, study: StudyConfig) -> float:
@@ -114,16 +120,18 @@ def _know(problem: PatrolProblem, threat: Floats, study: StudyConfig) -> float:
 
 def _wander(problem: PatrolProblem, rng: np.random.Generator) -> list[list[int]]:
     """Walk at random, but so that the post is reached in time."""
-    matrix = problem.landscape.boundary
+    matrix = problem.travel
     home = problem.hops(problem.post)
     routes = []
     for _ in range(problem.patrols):
-        route = [problem.post]
-        for step in range(problem.steps):
-            near = matrix.indices[matrix.indptr[route[-1]] : matrix.indptr[route[-1] + 1]]
-            options = np.append(near, route[-1])
-            options = options[home[options] <= problem.steps - step - 1]
-            route.append(int(rng.choice(options)))
+        route, left = [problem.post], problem.steps
+        while left:
+            row = slice(matrix.indptr[route[-1]], matrix.indptr[route[-1] + 1])
+            options, taken = np.append(matrix.indices[row], route[-1]), np.append(matrix.data[row], 1)
+            fits = np.flatnonzero(home[options] + taken <= left)
+            one = rng.choice(fits)
+            route.append(int(options[one]))
+            left -= int(taken[one])
         routes.append(route)
     return routes
 

@@ -107,7 +107,10 @@ class Problem:
 
     def shortfalls(self, selected: ArrayLike, amounts: Floats | None = None) -> Floats:
         """Measure relative shortfalls (member, feature), from 0 (met) to 1 (nothing)."""
-        held = self.held(selected, amounts)
+        return self.fall_short(self.held(selected, amounts))
+
+    def fall_short(self, held: Floats) -> Floats:
+        """Measure relative shortfalls (..., feature) of what is held (..., feature)."""
         asked = np.where(self.targets > 0, self.targets, 1.0)
         return np.clip(1.0 - held / asked, 0.0, 1.0) * (self.targets > 0)
 
@@ -136,10 +139,14 @@ class Problem:
             case "max_coverage":
                 present = (self.amounts if amounts is None else amounts) > self.config.presence
                 return ~(present & np.asarray(selected, bool)).any(axis=2) @ weight
-            case "min_largest_shortfall":
-                return self.shortfalls(selected, amounts).max(axis=1)
             case _:
-                return self.shortfalls(selected, amounts) @ weight
+                return self.lose(self.shortfalls(selected, amounts))
+
+    def lose(self, shortfalls: Floats) -> Floats:
+        """Bring shortfalls (..., feature) to one loss (...): their largest, or their weighted sum."""
+        if self.config.objective == "min_largest_shortfall":
+            return np.asarray(shortfalls.max(axis=-1))
+        return np.asarray(shortfalls @ self.landscape.weight)
 
     def objective(self, selected: ArrayLike) -> float:
         """Compute the objective as it is minimised, from the choice alone."""
@@ -148,17 +155,17 @@ class Problem:
         extra = penalty * self.boundary_length(mask) if penalty else 0.0
         if self.config.objective == "min_set":
             return float(self.landscape.cost[mask].sum()) + extra
-        return self.aggregate(self.losses(mask)) + extra
+        return float(self.aggregate(self.losses(mask))) + extra
 
-    def aggregate(self, losses: Floats) -> float:
-        """Bring the losses of all members to one number by the attitude to uncertainty."""
+    def aggregate(self, losses: Floats) -> Floats:
+        """Bring the losses of members (..., member) to one number (...) by the attitude to uncertainty."""
         if self.config.uncertainty.attitude != "cvar":
-            return float(losses.mean())
+            return np.asarray(losses.mean(axis=-1))
         return tail_mean(losses, self.config.uncertainty.level)
 
 
-def tail_mean(losses: ArrayLike, level: float) -> float:
-    r"""Compute the conditional value at risk of equally likely losses.
+def tail_mean(losses: ArrayLike, level: float) -> Floats:
+    r"""Compute the conditional value at risk of equally likely losses (..., member).
 
     .. math:: \min_\eta \; \eta + \frac{1}{(1 - \alpha) M} \sum_m (l_m - \eta)_+
 
@@ -167,10 +174,10 @@ def tail_mean(losses: ArrayLike, level: float) -> float:
 
     Examples
     --------
-    >>> tail_mean([0.0, 1.0, 2.0, 3.0], 0.5)
+    >>> float(tail_mean([0.0, 1.0, 2.0, 3.0], 0.5))
     2.5
     """
-    ordered = np.sort(np.asarray(losses, np.float64))[::-1]
-    size = (1 - level) * ordered.size
-    share = np.clip(size - np.arange(ordered.size), 0.0, 1.0)
-    return float(share @ ordered / size)
+    ordered = np.sort(np.asarray(losses, np.float64), axis=-1)[..., ::-1]
+    size = (1 - level) * ordered.shape[-1]
+    share = np.clip(size - np.arange(ordered.shape[-1]), 0.0, 1.0)
+    return np.asarray(ordered @ share / size)

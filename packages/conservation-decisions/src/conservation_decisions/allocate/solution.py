@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from conservation_decisions.allocate.model import LinearModel, build_model
 from conservation_decisions.allocate.problem import TOLERANCE, Problem, tail_mean
 from conservation_decisions.allocate.solver import Answer, Status, relative_gap, solve
+from conservation_decisions.allocate.start import find_start, swap_units
 from conservation_decisions.config import SolverConfig
 from conservation_decisions.landscape import Bools, Floats
 from isopleth.errors import IsoplethError
@@ -70,19 +71,24 @@ class Solution:
         return told
 
 
-def allocate(problem: Problem, solver: SolverConfig | None = None) -> Solution:
+def allocate(problem: Problem, solver: SolverConfig | None = None, *, start: Bools | None = None) -> Solution:
     """Solve an allocation problem exactly.
+
+    Where many members are looked at, the search begins at the answer to an easier problem bettered by swaps
+    (see `conservation_decisions.allocate.start`); the bound is the solver's own.
 
     Parameters
     ----------
     problem : Problem
     solver : SolverConfig, optional
+    start : array of bool, shape (unit,), optional
+        A choice to begin with instead.
 
     Returns
     -------
     Solution
-        Whose status may be "infeasible" (see `conservation_decisions.check.explain`) or "time limit", with or
-        without a choice.
+        Whose status may be "infeasible" (see `conservation_decisions.check.explain`), "time limit" or "node
+        limit", the last two with or without a choice.
 
     Raises
     ------
@@ -97,16 +103,24 @@ def allocate(problem: Problem, solver: SolverConfig | None = None) -> Solution:
     >>> allocate(Problem(land, ProblemConfig())).selected.tolist()
     [True, False, False]
     """
-    began = time.perf_counter()
+    began, config = time.perf_counter(), solver or SolverConfig()
     model = build_model(problem)
-    return solve_model(problem, model, solver or SolverConfig(), building=time.perf_counter() - began)
+    building = time.perf_counter() - began
+    first = find_start(problem, config) if start is None else swap_units(problem, start)
+    return solve_model(problem, model, config, start=first, building=building)
 
 
 def solve_model(
-    problem: Problem, model: LinearModel, solver: SolverConfig, *, building: float = 0.0
+    problem: Problem,
+    model: LinearModel,
+    solver: SolverConfig,
+    *,
+    start: Bools | None = None,
+    building: float = 0.0,
 ) -> Solution:
     """Solve the model of a problem, perhaps with further rows, and verify the answer."""
-    answer = solve(model, solver)
+    first = None if start is None else start.astype(np.float64)
+    answer = solve(model, solver, start=first)
     solution = _wrap(problem, model, answer, building)
     if solution.selected is None or not verify_selection(problem, solution.selected):
         return solution
@@ -165,5 +179,5 @@ def _demanded(problem: Problem, held: Floats) -> Floats:
         allowed = int(np.floor((1 - level) * len(held) + TOLERANCE))
         return np.sort(held, axis=0)[allowed]
     if attitude == "cvar":
-        return np.array([-tail_mean(-column, level) for column in held.T])
+        return -tail_mean(-held.T, level)
     return held[0]

@@ -14,11 +14,13 @@ from conservation_decisions.config import SolverConfig
 from conservation_decisions.landscape import Floats
 from isopleth.errors import IsoplethError
 
-Status = Literal["optimal", "time limit", "infeasible"]
+Status = Literal["optimal", "time limit", "node limit", "infeasible"]
 
 _STATUS: dict[highspy.HighsModelStatus, Status] = {
     highspy.HighsModelStatus.kOptimal: "optimal",
     highspy.HighsModelStatus.kTimeLimit: "time limit",
+    # The only limit of this kind that is ever set is that of nodes.
+    highspy.HighsModelStatus.kSolutionLimit: "node limit",
     highspy.HighsModelStatus.kInfeasible: "infeasible",
     highspy.HighsModelStatus.kUnboundedOrInfeasible: "infeasible",
 }
@@ -71,7 +73,7 @@ def solve(
     model : LinearModel
     config : SolverConfig
     start : array, optional
-        Values of all variables to begin with.
+        Values of the first variables to begin with; the solver completes them. Those of the units are enough.
     tight : bool
         Hold constraints to 1e-9 instead of 1e-6.
 
@@ -103,6 +105,8 @@ def _load(model: LinearModel, config: SolverConfig, scale: float, *, tight: bool
         "threads": int(config.threads),
         "random_seed": int(config.seed),
     }
+    if config.nodes:
+        options["mip_max_nodes"] = int(config.nodes)
     if tight:
         options |= {"mip_feasibility_tolerance": _TIGHT, "primal_feasibility_tolerance": _TIGHT}
     for name, value in options.items():

@@ -116,7 +116,12 @@ class PlanConfig:
     post : int
         Number of the unit at which patrols start and end; the one in the middle by default (-1).
     patrols, steps : int
-        How many, and how many moves each makes.
+        How many, and for how many steps of time each is out.
+    step_minutes : float
+        Length of a step.
+    speed_kmh : float
+        Of a patrol, between the centres of units that touch; ways are rounded up to whole steps. With 0 every
+        move takes one step.
     rate : float
         Detection rate of one step of effort: what is there is found with probability 1 - exp(-rate x effort).
     sites : int
@@ -135,6 +140,8 @@ class PlanConfig:
     post: int = -1
     patrols: int = 2
     steps: int = 10
+    step_minutes: float = 30.0
+    speed_kmh: float = 4.0
     rate: float = 0.7
     sites: int = 10
     range_m: float = 5000.0
@@ -144,8 +151,10 @@ class PlanConfig:
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, ("routes", "regret", "monitoring"))
-        for name in ("patrols", "steps", "rate", "sites", "range_m", "noise"):
+        for name in ("patrols", "steps", "step_minutes", "rate", "sites", "range_m", "noise"):
             check_positive(**{name: getattr(self, name)})
+        if not self.speed_kmh >= 0:
+            raise ConfigError(f"speed_kmh must not be below 0, got {self.speed_kmh}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,12 +126,16 @@ class SolverConfig:
         Relative optimality gap at which it may stop.
     seconds : float
         Time limit; what was found by then is the answer, and so is nothing.
+    nodes : int
+        Nodes of the search tree after which it stops with what it has, 0 for no limit. Unlike a time limit,
+        it gives the same answer on every machine.
     threads : int
     seed : int
     """
 
     gap: float = 0.01
     seconds: float = 600.0
+    nodes: int = 0
     threads: int = 1
     seed: int = 0
 
@@ -139,6 +143,8 @@ class SolverConfig:
         check_positive(seconds=self.seconds, threads=self.threads)
         if not 0 <= self.gap < 1:
             raise ConfigError(f"gap must lie in [0, 1), got {self.gap}")
+        if self.nodes < 0:
+            raise ConfigError(f"nodes must not be below 0, got {self.nodes}")
 
 
 @dataclass(frozen=True, kw_only=True)

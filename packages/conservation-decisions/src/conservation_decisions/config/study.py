@@ -8,7 +8,7 @@ from conservation_decisions.config.problem import ProblemConfig, SampleConfig, S
 from isopleth.config import check_positive
 
 _PROBLEM = ProblemConfig(objective="min_shortfall", target=0.25, budget_share=0.2)
-_SOLVER = SolverConfig(seconds=20.0)
+_SOLVER = SolverConfig(nodes=400)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,13 +59,15 @@ class Losses:
 
 def decide_all(
     problem: Problem, solver: SolverConfig, *, level: float = 0.8, rules: tuple[str, ...] = RULES
-) -> dict[str, list[Bools]]:
+) -> tuple[dict[str, list[Bools]], dict[str, float]]:
     """Decide by every rule and every baseline, on what the problem's landscape predicts.
 
     Returns
     -------
-    dict of list of array
+    decisions : dict of list of array
         By rule; random choices are several.
+    gaps : dict of float
+        Relative optimality gap of each rule's answer.
 
     Raises
     ------
@@ -73,22 +75,27 @@ def decide_all(
         If a rule finds nothing in time, or nothing is feasible.
     """
     found: dict[str, list[Bools]] = {}
+    gaps: dict[str, float] = {}
     for rule in rules:
-        solution = decide(problem, rule, solver, level=level)
+        before = found[EXPECTED][0] if rule == CVAR and EXPECTED in found else None
+        solution = decide(problem, rule, solver, level=level, start=before)
         if solution.selected is None:
             raise DataError(f"the rule {rule!r} must find an answer, got: {solution.status}")
-        found[rule] = [solution.selected]
+        found[rule], gaps[rule] = [solution.selected], solution.gap
     found["random"] = [choose_random(problem, seed=seed) for seed in range(_RANDOM)]
     found["cheapest first"] = [choose_cheapest(problem)]
     found["richest first"] = [choose_richest(problem)]
     found["status quo"] = [keep_status_quo(problem)]
-    return found
+    return found, gaps
 
 
-def decide(problem: Problem, rule: str, solver: SolverConfig, *, level: float = 0.8) -> Solution:
-    """Decide by one rule."""
+def decide(
+    problem: Problem, rule: str, solver: SolverConfig, *, level: float = 0.8, start: Bools | None = None
+) -> Solution:
+    """Decide by one rule; `start` is a choice to begin with."""
     attitude = UncertaintyConfig(attitude=_ATTITUDES[rule], level=level)  # type: ignore[arg-type]
-    return allocate(Problem(problem.landscape, replace(problem.config, uncertainty=attitude)), solver)
+    posed = Problem(problem.landscape, replace(problem.config, uncertainty=attitude))
+    return allocate(posed, solver, start=start)
 
 
 def measure_losses(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,12 @@ def evaluate_landscape(landscape: Landscape, config: EvaluateConfig) -> dict[str
     plain = replace(config.problem, uncertainty=UncertaintyConfig())
     problem = Problem(landscape.take_members(split.seen), plain)
     with measure_cost() as deciding:
-        decisions = decide_all(problem, config.solver, level=config.level)
+        decisions, gaps = decide_all(problem, config.solver, level=config.level)
     with measure_cost() as judging:
         losses = measure_losses(problem, decisions, landscape.amounts[split.held_out], config.solver)
         blocks = _judge_blocks(landscape, split, config) if config.held_out == "space" else []
     scores = [score_losses(losses, seed=config.seed), score_tail(losses, config.level)]
+    scores.append(score_gaps(gaps, "loss"))
     claims = judge_rules(losses, seed=config.seed, what=f"{split.held_out.size} members that none has seen")
     if blocks:
         claims.append(judge_picked(blocks, seed=config.seed))
@@ -82,6 +83,7 @@ def evaluate_landscape(landscape: Landscape, config: EvaluateConfig) -> dict[str
     return {
         **publish(config.out, evaluation),
         "regret": {name: float(losses.regret(name).mean()) for name in losses.loss},
+        "optimality_gap": gaps,
         "perfect_information": value_of_perfect_information(losses.payoff()),
     }
 
@@ -105,16 +107,30 @@ def score_losses(losses: Losses, *, model: str = EXPECTED, seed: int = 0) -> Sco
 
 def score_tail(losses: Losses, level: float, *, model: str = "CVaR") -> Score:
     """Score the mean of the worst losses, which is what CVaR guards against."""
-    others = {name: tail_mean(loss, level) for name, loss in losses.loss.items() if name != model}
+    others = {name: float(tail_mean(loss, level)) for name, loss in losses.loss.items() if name != model}
     return Score(
         metric="mean_of_the_worst_losses",
         variable="loss",
         units="1",
         better="lower",
-        model=tail_mean(losses.loss[model], level),
+        model=float(tail_mean(losses.loss[model], level)),
         baselines=others,
         stratum={"rule": model, "worst": f"{100 * (1 - level):.0f} %"},
         n=losses.oracle.size,
+    )
+
+
+def score_gaps(gaps: Mapping[str, float], variable: str, *, model: str = EXPECTED, n: int = 1) -> Score:
+    """Say how far from the best the answers may be: relative optimality gaps."""
+    return Score(
+        metric="optimality_gap",
+        variable=variable,
+        units="1",
+        better="lower",
+        model=gaps[model],
+        baselines={name: gap for name, gap in gaps.items() if name != model},
+        stratum={"method": model},
+        n=n,
     )
 
 
@@ -163,7 +179,7 @@ def _judge_blocks(landscape: Landscape, split: Split, config: EvaluateConfig) ->
         problem = Problem(known.take_features(present), plain)
         if float(problem.landscape.cost[problem.locked_in].sum()) > problem.budget:
             continue
-        decisions = decide_all(problem, config.solver, level=config.level)
+        decisions, _ = decide_all(problem, config.solver, level=config.level)
         found.append(
             measure_losses(problem, decisions, block.amounts[split.held_out][:, present], config.solver)
         )

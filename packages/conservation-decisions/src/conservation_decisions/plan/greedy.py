@@ -29,7 +29,7 @@ def route_greedily(problem: PatrolProblem) -> RoutePlan:
         patrol, place, detour = best
         walks[patrol][place + 1 : place + 1] = detour
         effort = problem.effort(walks).astype(np.float64)
-    routes = [walk + [problem.post] * (problem.steps + 1 - len(walk)) for walk in walks]
+    routes = [walk + [problem.post] * (problem.steps - problem.arrivals(walk)[-1]) for walk in walks]
     value = float(problem.detections(problem.effort(routes)).mean())
     return RoutePlan(routes, value, float("inf"), time.perf_counter() - began)
 
@@ -39,8 +39,9 @@ class _Ways:
 
     def __init__(self, problem: PatrolProblem) -> None:
         self.problem = problem
-        matrix = problem.landscape.boundary
+        matrix = problem.travel
         self.near = np.split(matrix.indices, matrix.indptr[1:-1])
+        self.taken = np.split(matrix.data, matrix.indptr[1:-1])
         self.known: dict[tuple[int, int], list[int]] = {}
 
     def path(self, start: int, end: int) -> list[int]:
@@ -48,7 +49,8 @@ class _Ways:
         if (start, end) not in self.known:
             cells, here = [], start
             while here != end:
-                here = int(self.near[here][np.argmin(self.problem.hops(end)[self.near[here]])])
+                left = self.taken[here] + self.problem.hops(end)[self.near[here]]
+                here = int(self.near[here][np.argmin(left)])
                 cells.append(here)
             self.known[start, end] = cells
         return self.known[start, end]
@@ -59,16 +61,17 @@ def _best_detour(
 ) -> tuple[int, int, list[int]] | None:
     best, most = None, 0.0
     for patrol, walk in enumerate(walks):
-        left = problem.steps + 1 - len(walk)
+        left = problem.steps - problem.arrivals(walk)[-1]
         for place, here in enumerate(walk):
-            follows = walk[place + 1] if place + 1 < len(walk) else here
-            added = problem.hops(here) + problem.hops(follows) - (place + 1 < len(walk))
+            inside = place + 1 < len(walk)
+            follows = walk[place + 1] if inside else here
+            old = [here, follows] if inside else [here]
+            added = problem.hops(here) + problem.hops(follows) - problem.arrivals(old)[-1]
             added[here] = 1
             for goal in np.flatnonzero((added > 0) & (added <= left)):
-                detour = (
-                    [here] if goal == here else _join(ways, here, int(goal), follows, place + 1 < len(walk))
-                )
-                gain = _gain(problem, detour, effort, threat) / len(detour)
+                detour = [here] if goal == here else _join(ways, here, int(goal), follows, inside)
+                new = [here, *detour, *old[1:]]
+                gain = _gain(problem, old, new, effort, threat) / added[goal]
                 if gain > most:
                     best, most = (patrol, place, detour), gain
     return best
@@ -80,7 +83,9 @@ def _join(ways: _Ways, here: int, goal: int, follows: int, inside: bool) -> list
     return ways.path(here, goal) + (back[:-1] if inside else back)
 
 
-def _gain(problem: PatrolProblem, detour: list[int], effort: Floats, threat: Floats) -> float:
-    cells, counts = np.unique(detour, return_counts=True)
+def _gain(problem: PatrolProblem, old: list[int], new: list[int], effort: Floats, threat: Floats) -> float:
+    """Say how much more is found if a part of a walk is replaced."""
+    spent = problem.effort([new]) - problem.effort([old])
+    cells = np.flatnonzero(spent)
     before = np.exp(-problem.rate * effort[cells])
-    return float(threat[cells] @ (before * (1.0 - np.exp(-problem.rate * counts))))
+    return float(threat[cells] @ (before * (1.0 - np.exp(-problem.rate * spent[cells]))))

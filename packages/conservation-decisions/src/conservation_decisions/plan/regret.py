@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from conservation_decisions.allocate.solver import solve
+from conservation_decisions.allocate.solver import relative_gap, solve
 from conservation_decisions.config import SolverConfig
 from conservation_decisions.landscape import Floats
 from conservation_decisions.plan.routes import PatrolProblem, build_flow, read_routes, route_exactly
@@ -33,6 +33,11 @@ class RegretPlan:
     bound: float
     best: Floats
     seconds: float
+
+    @property
+    def gap(self) -> float:
+        """Relative distance of the largest regret from the bound."""
+        return relative_gap(float(self.regret.max()), self.bound)
 
 
 def route_minimax(problem: PatrolProblem, solver: SolverConfig | None = None) -> RegretPlan:
