@@ -22,7 +22,7 @@ def store(make_fields, tmp_path):
 def test_every_frame_comes_back_and_what_is_between_is_linear(store, run, tmp_path):
     source = store(land=True)
     found = run("interpolate", source, tmp_path / "out.zarr", "--factor", "3", "--block", "7")
-    assert (found["frames"], found["written"], found["meaning"]) == (25, 73, "point")
+    assert (found["frames"], found["written"], found["meaning"]) == (25, 73, {"wave": "point"})
     given, made = open_fields(source)["wave"], open_fields(tmp_path / "out.zarr")["wave"]
     np.testing.assert_array_equal(made[::3], given)
     np.testing.assert_array_equal(np.diff(made["time"]), np.timedelta64(2, "h"))
@@ -56,7 +56,7 @@ def test_parts_give_back_their_parents(store, run, tmp_path, meaning, factor, bl
     out = tmp_path / "out.zarr"
     found = run("interpolate", source, out, "--factor", factor, "--block", block, "--method", "cubic",
                 *(["--non_negative", "[wave]"] if meaning == "sum" else []))  # fmt: skip
-    assert found["meaning"] == meaning
+    assert found["meaning"] == {"wave": meaning}
     parents, parts = open_fields(source)["wave"], open_fields(out)["wave"]
     assert parts.attrs["cell_methods"] == f"time: {meaning}"
     groups = parts.values.astype(float).reshape(25, factor, 16, 32)
@@ -232,9 +232,3 @@ def test_one_frame_is_no_sequence(make_fields):
 )
 def test_what_cannot_be_done_is_one_line(store, fail, tmp_path, words, message):
     assert message in fail("interpolate", store(), tmp_path / "o.zarr", *words)
-
-
-def test_means_and_instants_together_are_refused(make_fields, fail, tmp_path):
-    both = make_fields().assign(mean=make_fields()["wave"].assign_attrs(cell_methods="time: mean"))
-    source = write_zarr(both, tmp_path / "both.zarr")
-    assert "--variables" in fail("interpolate", source, tmp_path / "o.zarr", "--factor", "2")

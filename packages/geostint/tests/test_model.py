@@ -6,10 +6,11 @@ import torch
 
 from geostint.baselines import Gaps, Linear
 from geostint.config import ModelConfig, NetworkConfig
-from geostint.cycle import Frame
+from geostint.cycle import Frame, cycle_losses, run_cycle
 from geostint.model import Geostint, UNet
 from geostint.model.tiles import cut_tiles, run_tiled
 from geostint.predict import Learned
+from geostint.train import measure_activity
 from isopleth.errors import ConfigError, DataError
 from isopleth.grid import Grid
 
@@ -171,6 +172,23 @@ def test_a_saved_network_is_the_same(network, tmp_path):
     with torch.no_grad():
         assert torch.equal(loaded(*frames), model(*frames))
     np.testing.assert_array_equal(loaded.normaliser.normaliser.std, [1.5, 1.5])
+
+
+@pytest.mark.parametrize(("time", "output"), [("fixed", "residual"), ("any", "residual"), ("any", "raw")])
+def test_all_of_it_is_on_its_inputs_device(network, time, output):
+    """Without a second device at hand: on "meta" a tensor that was left on the CPU is an error."""
+    model = network(time=time, output=output).to("meta")
+    masked = random_frames(2, 1, 16, 32, masked=True)
+    frames = [Frame(f.values.to("meta"), f.valid.to("meta")) for f in (*masked, masked[0])]
+    area = torch.ones(16, 1, device="meta")
+    for periodic in (True, False):
+        cycle = run_cycle(lambda a, b, p=periodic: model(a, b, periodic=p), *frames)
+        losses = cycle_losses(cycle, area)
+        assert {loss.device.type for loss in losses} == {"meta"}
+    sums = measure_activity(frames[0], frames[1], cycle.first)
+    assert sums.device.type == "meta"
+    with pytest.raises(RuntimeError, match="meta"):
+        model(Frame(masked[0].values), frames[1])
 
 
 @pytest.mark.gpu

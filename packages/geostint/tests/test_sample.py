@@ -69,18 +69,26 @@ def test_a_sample_must_leave_something_to_train_on():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_demo_answers_the_question(run, tmp_path):
-    from geostint.demo import SINGLE
+    from geostint.demo import ABROAD, OTHER, SINGLE, WORLD
+    from geostint.evaluate import TRANSFER
     from isopleth.report import read_evaluation
 
     found = run("demo", "--out", tmp_path)
     record = read_evaluation(tmp_path)
-    assert len(record.claims) == 11
+    assert len(record.claims) == 13
     assert found["claims"] == {claim.claim: claim.holds for claim in record.claims}
     rmse = {(s.stratum["domain"], s.variable): s for s in record.scores
             if s.metric == "rmse" and "offset_hours" not in s.stratum}  # fmt: skip
     wind = rmse["simulated weather", "v_component_of_wind_500"]
     assert wind.model < 0.8 * wind.baselines["linear"]
     assert {"nearest", "linear", "pchip", "cubic", "climatology", "flow", SINGLE} <= set(wind.baselines)
+    table = {(s.stratum["trained_in"], s.stratum["applied_to"], s.variable): s for s in record.scores
+             if s.metric == TRANSFER}  # fmt: skip
+    assert len(table) == 8
+    away = next(s for s in record.scores if s.metric == "skill_against_linear"
+                and s.stratum["domain"] == OTHER and s.variable == wind.variable)  # fmt: skip
+    assert table[WORLD, OTHER, wind.variable].model == away.model
+    assert table[OTHER, OTHER, wind.variable].model == away.baselines[ABROAD]
     assert SINGLE not in rmse["sea temperature", "skin_temperature"].baselines
     assert (tmp_path / "animation.gif").read_bytes()[:4] == b"GIF8"
     assert "animation" in (tmp_path / "figures" / "captions.json").read_text()

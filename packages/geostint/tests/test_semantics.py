@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from geostint.semantics import is_never_negative, read_meaning, read_meanings, split_parents
+from geostint.semantics import is_never_negative, read_meaning, split_parents, write_meaning
 from isopleth.errors import DataError
 
 
@@ -40,10 +40,18 @@ def test_extremes_have_no_parts():
         read_meaning("tasmax", {"cell_methods": "time: maximum"})
 
 
-def test_meanings_must_be_one():
-    assert read_meanings({"a": {}, "b": {"cell_methods": "time: point"}}) == "point"
-    with pytest.raises(DataError, match="a: point, b: mean"):
-        read_meanings({"a": {}, "b": {"cell_methods": "time: mean"}})
+@pytest.mark.parametrize(
+    ("stated", "written"),
+    [
+        ("", "time: mean"),
+        ("time: mean (interval: 6 hours)", "time: mean"),
+        ("area: mean time: sum", "area: mean time: mean"),
+        ("time: mean area: lat: maximum", "area: lat: maximum time: mean"),
+    ],
+)
+def test_what_was_stated_of_other_dimensions_stays(stated, written):
+    assert write_meaning({"cell_methods": stated}, "mean") == written
+    assert read_meaning("x", {"cell_methods": written}) == "mean"
 
 
 def test_what_cannot_be_negative():

@@ -69,13 +69,23 @@ def test_dual_cycle_beats_linear_without_a_truth(frames, run, tmp_path):
         '["2001-01-10", "2001-02"]',
         "--others",
         f"[all={fine}]",
+        "--models",
+        f"[all={found['pretrained']}]",
     )
     record = read_evaluation(out)
     scores = {(s.metric, s.stratum.get("domain"), s.stratum.get("offset_hours")): s for s in record.scores}
     overall = scores["rmse", "fine", None]
     assert overall.model < 0.5 * overall.baselines["linear"]
-    assert set(overall.baselines) == {"linear", "nearest", "cubic"}
+    assert set(overall.baselines) == {"linear", "nearest", "cubic", "trained in all"}
+    table = {(s.stratum["trained_in"], s.stratum["applied_to"]): s for s in record.scores
+             if s.metric == "skill_across_domains"}  # fmt: skip
+    assert set(table) == {("fine", "fine"), ("fine", "all"), ("all", "fine"), ("all", "all")}
+    # Both are the same network here: a column does not depend on where it was trained.
+    assert table["all", "fine"].model == table["fine", "fine"].model
+    assert table["all", "all"].model != table["all", "fine"].model
+    assert (out / "figures" / "domains.svg").is_file()
     skill = scores["skill_against_linear", "fine", None]
+    assert table["fine", "fine"].model == skill.model
     assert skill.baselines["linear"] == 0.0
     assert skill.model > 0.7
     assert skill.interval[0] > 0.5

@@ -12,6 +12,8 @@ from isopleth.train.runtime import Runtime
 
 Meaning = Literal["auto", "point", "mean", "sum"]
 MEANINGS: tuple[Meaning, ...] = ("auto", "point", "mean", "sum")
+Stamp = Literal["start", "middle", "end"]
+STAMPS: tuple[Stamp, ...] = ("start", "middle", "end")
 METHODS = ("nearest", "linear", "pchip", "cubic", "climatology", "flow")
 
 
@@ -242,7 +244,9 @@ class InterpolateConfig:
     period : (str, str), optional
         Of the source, both ends included.
     meaning : {"auto", "point", "mean", "sum"}
-        What a value stands for; "auto" reads it off CF's cell_methods.
+        What values stand for; "auto" reads it off each variable's CF cell_methods.
+    stamp : {"start", "middle", "end"}
+        Where in its step the stamp of a mean or sum stands: so will those of its parts.
     non_negative : tuple of str
         Variables to keep at or above 0, besides those known to be.
     tile : int
@@ -267,6 +271,7 @@ class InterpolateConfig:
     variables: tuple[str, ...] = ()
     period: tuple[str, str] | None = None
     meaning: Meaning = "auto"
+    stamp: Stamp = "middle"
     non_negative: tuple[str, ...] = ()
     tile: int = 0
     block: int = 8
@@ -277,6 +282,7 @@ class InterpolateConfig:
 
     def __post_init__(self) -> None:
         check_choice("meaning", self.meaning, MEANINGS)
+        check_choice("stamp", self.stamp, STAMPS)
         check_choice("method", self.method, METHODS)
         check_positive(block=self.block)
         if self.factor == 1 or self.factor < 0:
@@ -304,7 +310,10 @@ class EvaluateConfig:
     methods : tuple of str
         Baselines.
     others : tuple of str
-        Further sources as name=path, for the table across domains.
+        Further sources as name=path: other domains.
+    models : tuple of str
+        Further networks as name=path, each by the domain that it was trained in: with them the report has a
+        table across domains, of every network in every source.
     variables : tuple of str
         Of the sources, all by default; they must be the model's.
     factor : int
@@ -322,6 +331,7 @@ class EvaluateConfig:
     period: tuple[str, str] | None = None
     methods: tuple[str, ...] = METHODS
     others: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     factor: int = 0
     block: int = 32
@@ -354,10 +364,10 @@ class SampleConfig:
         The weather.
     """
 
-    days: int = 120
+    days: int = 100
     step_hours: int = 6
     factor: int = 3
-    test_days: int = 40
+    test_days: int = 30
     storminess: float = 1.0
     seed: int = 0
 

@@ -21,9 +21,10 @@ from geostint.evaluate import (
     fit_methods,
     judge,
     list_scores,
+    list_transfers,
     sum_up,
 )
-from geostint.figures import animate, draw_fields, draw_outcome
+from geostint.figures import animate, draw_fields, draw_outcome, draw_transfers
 from geostint.outcome import LINEAR, Outcome, compare_methods, find_gaps, join_outcomes, read_gaps
 from geostint.sample import TRACER, make_sequence, open_sea_temperature
 from isopleth.cli import load_config
@@ -33,6 +34,7 @@ from isopleth.report import Claim, Cost, Evaluation, Meter, Provenance, measure_
 
 SINGLE = "single cycle"
 WORLD, OTHER, REAL = "simulated weather", "stormier weather", "sea temperature"
+ABROAD = f"trained in {OTHER}"
 # What the dual cycle has to beat, chosen before any result was seen.
 _RIVALS = {
     LINEAR: "linear interpolation",
@@ -42,8 +44,8 @@ _RIVALS = {
 }
 _REAL_FACTOR = 3
 # The other climate's temperature contrast in units of the first one's.
-_STORMIER = 1.25
-_ANIMATED_GAPS = 10
+_STORMIER, _OTHER_SEED = 1.25, 500
+_ANIMATED_GAPS = 7
 
 
 @dataclass(frozen=True)
@@ -67,22 +69,42 @@ class Size:
     real_steps: int
 
 
-SHORT = Size("demo", SampleConfig(days=110, test_days=40), 1, 24)
-FULL = Size("demo-full", SampleConfig(days=460, test_days=100), 4, 200)
-# World 0 was seen while the defaults were chosen.
-_FIRST_FULL = 1
+SHORT = Size("demo", SampleConfig(days=100, test_days=30), 1, 20)
+FULL = Size("demo-full", SampleConfig(days=460, test_days=100), 4, 150)
+# World 0 was seen while the defaults were chosen, 10 and 11 while rates and lengths of training were; nothing
+# of the full demo's worlds was, nor of their stormier ones.
+_FIRST_FULL = 100
 
 
 @dataclass(frozen=True, eq=False)
-class World:
-    """What one seed brought.
+class Domain:
+    """One sequence: what trains, and what tests.
+
+    Attributes
+    ----------
+    store : Path
+        Frames to train on.
+    given : Sequence
+        The same frames, for methods that are fitted.
+    test : Sequence
+        The fine sequence to test on.
+    """
+
+    store: Path
+    given: Sequence
+    test: Sequence
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """What one seed brought, or the real sequence.
 
     Attributes
     ----------
     outcomes : dict of Outcome
         By domain.
     methods : dict of Method
-        Those of the simulated weather.
+        Those of the first domain.
     test : Sequence
         Its fine test sequence.
     train, predict : Meter
@@ -102,29 +124,32 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     size = FULL if config.full else SHORT
     first = config.seed + (_FIRST_FULL if config.full else 0)
     plan = load_config(size.config, TrainConfig, package="geostint")
-    worlds: list[World] = []
+    # A demo starts afresh; only what an earlier demo wrote here is removed.
+    shutil.rmtree(config.out / REAL.replace(" ", "-"), ignore_errors=True)
+    sea = visit_sea(config.out / REAL.replace(" ", "-"), plan, size)
+    worlds: list[Visit] = []
     for seed in range(first, first + size.worlds):
         folder = config.out / f"world-{seed}"
-        # A demo starts afresh; only what an earlier demo wrote here is removed.
         shutil.rmtree(folder, ignore_errors=True)
         worlds.append(visit_world(seed, folder, plan, size, like=worlds[0] if worlds else None))
-    outcomes = {
-        domain: join_outcomes([world.outcomes[domain] for world in worlds]) for domain in worlds[0].outcomes
-    }
+    joined = {domain: join_outcomes([each.outcomes[domain] for each in worlds]) for domain in (WORLD, OTHER)}
+    outcomes = {**joined, **sea.outcomes}
+    visits = [*worlds, sea]
+    transfers = list_transfers(joined, {WORLD: MODEL, OTHER: ABROAD}, seed=config.seed)
     evaluation = Evaluation(
         tool="geostint", version=__version__,
         task="Make the two frames between frames three steps apart, without having seen any such frame.",
         data=describe_data(
             "simulated weather and a tracer, and monthly sea temperatures", outcomes[WORLD], kind="simulated",
             train="every third of the 6-hourly frames of "
-            f"{size.sample.days - size.sample.test_days} days, in each of {size.worlds} worlds; every third "
-            "month of the real sequence",
+            f"{size.sample.days - size.sample.test_days} days, in each of {size.worlds} worlds and in "
+            "each of as many stormier ones; every third month of the real sequence",
         ),
-        scores=list_scores(outcomes, seed=config.seed),
+        scores=[*list_scores(outcomes, seed=config.seed), *transfers],
         claims=_judge(outcomes, config.seed),
         cost=Cost.of(
-            train=_total([world.train for world in worlds]),
-            predict=_total([world.predict for world in worlds]), parameters=worlds[0].parameters,
+            train=_total([each.train for each in visits]),
+            predict=_total([each.predict for each in visits]), parameters=worlds[0].parameters,
         ),
         provenance=Provenance.collect(
             f"geostint demo{' --full' if config.full else ''} --seed {config.seed}",
@@ -132,65 +157,76 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         ),
     )  # fmt: skip
     draw_outcome(config.out, outcomes[WORLD])
+    draw_transfers(config.out, transfers)
     _show(config.out, worlds[0], size)
     return {**publish(config.out, evaluation, size=config.size), **sum_up(evaluation)}
 
 
 def visit_world(
-    seed: int, folder: Path, plan: TrainConfig, size: Size, *, like: World | None = None
-) -> World:
-    """Simulate one world, train in it, and score everywhere; ranges and events are those of `like`."""
-    from geostint.predict import Learned
-    from geostint.train import train_network
+    seed: int, folder: Path, plan: TrainConfig, size: Size, *, like: Visit | None = None
+) -> Visit:
+    """Train in two climates of one seed and score both networks in both.
 
+    Ranges and events are those of `like`, so that scores of several worlds can be joined.
+    """
     sample = replace(size.sample, seed=seed)
-    fields = make_sequence(sample)
-    cut = fields.sizes["time"] - sample.test_days * 24 // sample.step_hours
-    store = _prepare(fields.isel(time=slice(0, cut)), folder / "weather", sample.factor)
-    real = open_sequence(open_sea_temperature())
-    store_real = _prepare(real.source.dataset, folder / "sea", _REAL_FACTOR)
-    plan = replace(plan, data=store, runtime=replace(plan.runtime, seed=seed))
+    stormy = replace(sample, seed=seed + _OTHER_SEED, storminess=_STORMIER)
+    domains = {WORLD: _simulate(sample, folder / "weather"), OTHER: _simulate(stormy, folder / "stormier")}
+    plan = replace(plan, data=domains[WORLD].store, runtime=replace(plan.runtime, seed=seed))
     single = replace(
         plan, loss=replace(plan.loss, cycle=1.0, agreement=0.0), fit=replace(plan.fit, collapse="warn")
     )
+    plans = {MODEL: plan, SINGLE: single, ABROAD: replace(plan, data=domains[OTHER].store)}
+    return _visit(domains, plans, folder, like)
+
+
+def visit_sea(folder: Path, plan: TrainConfig, size: Size) -> Visit:
+    """Train on every third month of the real sequence and score the months between."""
+    real = open_sequence(open_sea_temperature())
+    store = _prepare(real.source.dataset, folder, _REAL_FACTOR)
     # Its grid is four times as large, and it has a dozen frames.
     short = replace(
         plan.fit, max_steps=size.real_steps, validate_every=max(size.real_steps // 4, 1), batch_size=2
     )
-    of_sea = replace(plan, data=store_real, fit=short, gap=0)
-    plans = {MODEL: plan, SINGLE: single, REAL: of_sea}
+    domain = Domain(store, real.thin(_REAL_FACTOR), real)
+    return _visit({REAL: domain}, {MODEL: replace(plan, data=store, fit=short, gap=0)}, folder, None)
+
+
+def _visit(
+    domains: dict[str, Domain], plans: dict[str, TrainConfig], folder: Path, like: Visit | None
+) -> Visit:
+    """Train networks, and score them and what needs no training in every domain."""
+    from geostint.predict import Learned
+    from geostint.train import train_network
+
     with measure_cost() as training:
         networks = {
             name: train_network(replace(each, out=folder / name.replace(" ", "-")))[0]
             for name, each in plans.items()
         }
-    test = open_sequence(fields.isel(time=slice(cut, None)))
-    given = open_sequence(fields.isel(time=slice(0, cut))).thin(sample.factor)
-    other = open_sequence(
-        make_sequence(replace(sample, days=sample.test_days + 1, seed=seed + 500, storminess=_STORMIER))
-    )
-    for sequence, name in ((test, MODEL), (other, MODEL), (real, REAL)):
-        check_channels(networks[name].config, sequence)
+    learned = {name: Learned(network, name=name) for name, network in networks.items()}
+    outcomes, methods = {}, {}
     with measure_cost() as predicting:
-        learned = {name: Learned(networks[name], name=name) for name in (MODEL, SINGLE)}
-        methods = {**learned, **fit_methods(METHODS, given)}
-        domains = {WORLD: (test, methods), OTHER: (other, methods)}
-        of_real = {MODEL: Learned(networks[REAL]), **fit_methods(METHODS, real.thin(_REAL_FACTOR))}
-        outcomes = {
-            name: compare_methods(
-                sequence, chosen, factor=sample.factor,
-                channels=like.outcomes[name].channels if like is not None
-                else describe_channels(sequence, sample.factor, networks[MODEL].config),
-            )
-            for name, (sequence, chosen) in domains.items()
-        }  # fmt: skip
-        outcomes[REAL] = compare_methods(
-            real, of_real, factor=_REAL_FACTOR,
-            channels=like.outcomes[REAL].channels if like is not None
-            else describe_channels(real, _REAL_FACTOR, networks[REAL].config),
-        )  # fmt: skip
+        for name, domain in domains.items():
+            check_channels(networks[MODEL].config, domain.test)
+            factor = networks[MODEL].config.frames + 1
+            methods[name] = {**learned, **fit_methods(METHODS, domain.given)}
+            channels = describe_channels(domain.test, factor, networks[MODEL].config)
+            if like is not None:
+                channels = like.outcomes[name].channels
+            outcomes[name] = compare_methods(domain.test, methods[name], factor=factor, channels=channels)
+    first = next(iter(domains))
     parameters = sum(each.numel() for each in networks[MODEL].parameters())
-    return World(outcomes, methods, test, training, predicting, parameters)
+    return Visit(outcomes, methods[first], domains[first].test, training, predicting, parameters)
+
+
+def _simulate(sample: SampleConfig, folder: Path) -> Domain:
+    """Simulate a sequence and cut off its end as a test."""
+    fields = make_sequence(sample)
+    cut = fields.sizes["time"] - sample.test_days * 24 // sample.step_hours
+    past, future = (fields.isel(time=part) for part in (slice(0, cut), slice(cut, None)))
+    store = _prepare(past, folder, sample.factor)
+    return Domain(store, open_sequence(past).thin(sample.factor), open_sequence(future))
 
 
 def _prepare(fields: xr.Dataset, folder: Path, factor: int) -> Path:
@@ -207,17 +243,20 @@ def _judge(outcomes: dict[str, Outcome], seed: int) -> list[Claim]:
         for rival, name in _RIVALS.items():
             sentence = f"Dual cycle consistency errs less than {name} in {channel.name.replace('_', ' ')}"
             claims.append(judge(outcomes[WORLD], channel.name, rival, sentence=sentence, seed=seed))
-    for domain, words in (
-        (OTHER, "in a stormier climate than it was trained in"),
-        (REAL, "in real monthly data"),
+    for domain, model, words in (
+        (OTHER, MODEL, "in a stormier climate than it was trained in"),
+        (WORLD, ABROAD, "in a calmer climate than it was trained in"),
+        (REAL, MODEL, "in real monthly data"),
     ):
         for channel in outcomes[domain].channels:
             sentence = f"It errs less than linear interpolation {words}, {channel.name.replace('_', ' ')}"
-            claims.append(judge(outcomes[domain], channel.name, LINEAR, sentence=sentence, seed=seed))
+            claims.append(
+                judge(outcomes[domain], channel.name, LINEAR, model=model, sentence=sentence, seed=seed)
+            )
     return claims
 
 
-def _show(out: Path, world: World, size: Size) -> None:
+def _show(out: Path, world: Visit, size: Size) -> None:
     """Draw the first world: some days of wind moving, the tracer at one withheld time still."""
     factor, channels = size.sample.factor, world.test.channels
     kept, starts = find_gaps(world.test, factor)
@@ -249,6 +288,6 @@ def _show(out: Path, world: World, size: Size) -> None:
 
 
 def _total(meters: list[Meter]) -> Meter:
-    """Add up the seconds of several worlds."""
+    """Add up the seconds of several visits."""
     peak = max(meter.peak_memory_mb for meter in meters)
     return Meter(sum(meter.seconds for meter in meters), peak, meters[0].device)

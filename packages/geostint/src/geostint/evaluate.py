@@ -30,6 +30,7 @@ from isopleth.report import (
 )
 
 MODEL = "geostint"
+TRANSFER = "skill_across_domains"
 _METRICS: dict[str, Literal["lower", "higher"]] = {
     "mae": "lower", "psnr": "higher", "ssim": "higher", "fss": "higher"
 }  # fmt: skip
@@ -39,7 +40,7 @@ _SAMPLE_BYTES = 2**27
 
 def evaluate_model(config: EvaluateConfig) -> dict[str, Any]:
     """Withhold frames of each source and score a trained network: the verb ``evaluate``."""
-    from geostint.figures import draw_outcome
+    from geostint.figures import draw_outcome, draw_transfers
     from geostint.model import Geostint
     from geostint.predict import Learned
 
@@ -48,25 +49,34 @@ def evaluate_model(config: EvaluateConfig) -> dict[str, Any]:
         name: open_sequence(source, variables=config.variables, period=None if number else config.period)
         for number, (name, source) in enumerate(sources.items())
     }
-    network = Geostint.from_pretrained(config.model, device=config.device)
+    networks = {MODEL: Geostint.from_pretrained(config.model, device=config.device)}
+    for name, path in named_paths("models", config.models).items():
+        networks[f"trained in {name}"] = Geostint.from_pretrained(path, device=config.device)
+    network = networks[MODEL]
     factor = config.factor or network.config.frames + 1
-    model = Learned(network)
-    model.check(tuple(k / factor for k in range(1, factor)))
+    learned = {name: Learned(each, name=name) for name, each in networks.items()}
+    for model in learned.values():
+        model.check(tuple(k / factor for k in range(1, factor)))
     outcomes: dict[str, Outcome] = {}
     with measure_cost() as predicting:
         for name, sequence in sequences.items():
-            check_channels(network.config, sequence)
-            methods = {MODEL: model, **fit_methods(config.methods, sequence.thin(factor))}
+            for each in networks.values():
+                check_channels(each.config, sequence)
+            methods = {**learned, **fit_methods(config.methods, sequence.thin(factor))}
             channels = describe_channels(sequence, factor, network.config)
             outcomes[name] = compare_methods(
                 sequence, methods, factor=factor, channels=channels, block=config.block
             )
     first = next(iter(outcomes.values()))
+    # The first source is where the model is at home; others have their names in both lists.
+    homes = {next(iter(outcomes)): MODEL, **{name.removeprefix("trained in "): name for name in networks
+                                             if name != MODEL}}  # fmt: skip
+    transfers = list_transfers(outcomes, homes, seed=config.seed) if len(networks) > 1 else []
     evaluation = Evaluation(
         tool="geostint", version=__version__,
         task=f"Make the {factor - 1} frames between frames that are {factor} steps apart.",
         data=describe_data(config.source, first, train="see the model's run", kind="real"),
-        scores=list_scores(outcomes, seed=config.seed),
+        scores=[*list_scores(outcomes, seed=config.seed), *transfers],
         claims=[judge(first, channel.name, LINEAR, seed=config.seed) for channel in first.channels],
         cost=Cost.of(predict=predicting, parameters=sum(each.numel() for each in network.parameters())),
         provenance=Provenance.collect(
@@ -75,6 +85,8 @@ def evaluate_model(config: EvaluateConfig) -> dict[str, Any]:
     )  # fmt: skip
     config.out.mkdir(parents=True, exist_ok=True)
     draw_outcome(config.out, first)
+    if transfers:
+        draw_transfers(config.out, transfers)
     return {**publish(config.out, evaluation), **sum_up(evaluation)}
 
 
@@ -135,6 +147,35 @@ def list_scores(outcomes: Mapping[str, Outcome], *, model: str = MODEL, seed: in
         where: dict[str, str | float | bool] = {"domain": domain} if len(outcomes) > 1 else {}
         for channel in outcome.channels:
             scores += _score_channel(outcome, channel, model, where, seed)
+    return scores
+
+
+def list_transfers(
+    outcomes: Mapping[str, Outcome], networks: Mapping[str, str], *, seed: int = 0
+) -> list[Score]:
+    """Score each network wherever it was applied: the table across domains.
+
+    Parameters
+    ----------
+    outcomes : mapping of str to Outcome
+        By the domain that networks were applied in.
+    networks : mapping of str to str
+        The name of its method by the domain that a network was trained in.
+    seed : int
+        Of the bootstrap.
+    """
+    scores = []
+    for trained, method in networks.items():
+        for applied, outcome in outcomes.items():
+            for channel in outcome.channels if method in outcome.methods else ():
+                found = outcome.skill(method, channel.name, seed=seed)
+                scores.append(
+                    Score(
+                        metric=TRANSFER, variable=channel.name, units="1", better="higher",
+                        model=float(found.value), interval=found.ends, n=outcome.gaps,
+                        stratum={"trained_in": trained, "applied_to": applied},
+                    )
+                )  # fmt: skip
     return scores
 
 

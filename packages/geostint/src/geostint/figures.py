@@ -15,6 +15,7 @@ from isopleth.io import atomic_path
 from isopleth.report.figures import figure, label_quantity, line_with_interval, save_figure
 from isopleth.report.gallery import FOLDER, Picture, record_picture
 from isopleth.report.maps import plot_map
+from isopleth.report.record import Score
 from isopleth.report.style import BLUE, INK, PALETTE
 
 Fields = NDArray[np.floating[Any]]
@@ -72,6 +73,36 @@ def draw_spectra(run_dir: Path, outcome: Outcome, *, model: str) -> None:
             fig, run_dir, "spectra",
             "Zonal power of the frames that were made, in units of the true frames': below 1 structures are "
             "smoothed away, as by averaging two frames in which they stand at different places.",
+        )  # fmt: skip
+
+
+def draw_transfers(run_dir: Path, scores: Sequence[Score]) -> None:
+    """Draw the table across domains: the skill of each network in each, a panel a variable."""
+    variables = list(dict.fromkeys(score.variable for score in scores))
+    trained, applied = (
+        list(dict.fromkeys(str(score.stratum[key]) for score in scores))
+        for key in ("trained_in", "applied_to")
+    )
+    with figure(1, len(variables), height=1.4 + 0.5 * len(trained), squeeze=False) as (fig, panels):
+        for ax, variable in zip(panels.flat, variables, strict=True):
+            table = np.full((len(trained), len(applied)), np.nan)
+            for score in scores:
+                if score.variable == variable:
+                    place = (str(score.stratum["trained_in"]), str(score.stratum["applied_to"]))
+                    table[trained.index(place[0]), applied.index(place[1])] = score.model
+            ax.imshow(table, cmap="RdBu", vmin=-1.6, vmax=1.6, aspect="auto")
+            for (row, column), value in np.ndenumerate(table):
+                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=INK)
+            for names, put in ((applied, ax.set_xticks), (trained, ax.set_yticks)):
+                put(range(len(names)), [name.replace(" ", "\n") for name in names], fontsize="x-small")
+            ax.set_xlabel("applied to")
+            ax.set_ylabel("trained in")
+            ax.set_title(variable.replace("_", " "), fontsize="small")
+            ax.grid(visible=False)
+        save_figure(
+            fig, run_dir, "domains",
+            "Skill against linear interpolation of each network in each domain: 1 for no error, 0 for linear "
+            "interpolation's.",
         )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def read_meaning(name: str, attrs: Mapping[str, Any], asked: Meaning = "auto") -
     """
     if asked != "auto":
         return asked
-    for dims, method in _CELL_METHOD.findall(str(attrs.get("cell_methods", ""))):
+    for dims, method in _read_methods(attrs):
         if not _TIMES & set(re.findall(r"\w+", dims)):
             continue
         if method in ("point", "mean", "sum"):
@@ -58,22 +58,17 @@ def read_meaning(name: str, attrs: Mapping[str, Any], asked: Meaning = "auto") -
     return "sum" if any(word in name for word in _SUMS) else "point"
 
 
-def read_meanings(variables: Mapping[str, Mapping[str, Any]], asked: Meaning = "auto") -> Known:
-    """Say what all variables of one run stand for.
+def write_meaning(attrs: Mapping[str, Any], meaning: Known) -> str:
+    """Return cell_methods that say what values stand for in time; what they say of other dimensions stays.
 
-    Raises
-    ------
-    DataError
-        If some are instants and others belong to steps: their outputs have different times.
+    An interval in brackets was the parent's, and goes.
     """
-    found = {name: read_meaning(name, attrs, asked) for name, attrs in variables.items()}
-    if len(set(found.values())) > 1:
-        told = ", ".join(f"{name}: {meaning}" for name, meaning in found.items())
-        raise DataError(
-            f"variables of one run must all be instants, all means or all sums, got {told}",
-            hint="run them one after another with --variables, or overrule with --meaning",
-        )
-    return next(iter(found.values()))
+    kept = [
+        f"{dims}{method}"
+        for dims, method in _read_methods(attrs)
+        if not _TIMES & set(re.findall(r"\w+", dims))
+    ]
+    return " ".join([*kept, f"time: {meaning}"])
 
 
 def is_never_negative(name: str, listed: tuple[str, ...] = ()) -> bool:
@@ -118,3 +113,9 @@ def split_parents(
     scaled = (total > np.finfo(np.float64).tiny) & (parent >= 0)
     shares = positive / np.where(scaled, total, 1.0)
     return np.where(scaled, shares * parent, np.broadcast_to(parent, parts.shape))
+
+
+def _read_methods(attrs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return dimensions and what was done over them, without remarks in brackets."""
+    stated = re.sub(r"\([^)]*\)", "", str(attrs.get("cell_methods", "")))
+    return _CELL_METHOD.findall(stated)
