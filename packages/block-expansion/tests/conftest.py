@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from skimage import io
 
 from block_expansion.config import BackboneConfig
 from block_expansion.data import Domain, Images
@@ -52,3 +53,15 @@ def old() -> Domain:
 @pytest.fixture(scope="session")
 def new() -> Domain:
     return make_task("new", 1)
+
+
+@pytest.fixture
+def folders(tmp_path, old, new):
+    for domain in (old, new):
+        for part in ("train", "val", "test"):
+            images = getattr(domain, part)
+            for number, (image, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+                place = tmp_path / domain.name / part / domain.classes[label]
+                place.mkdir(parents=True, exist_ok=True)
+                io.imsave(place / f"{number}.png", image[0], check_contrast=False)
+    return tmp_path

@@ -5,14 +5,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from skimage import io
+import timm
 
 import block_expansion.tuner  # noqa: F401 - registers block expansion
 from block_expansion.adapters import train_from_folders
 from block_expansion.cli import tool
 from block_expansion.config import BackboneConfig, DemoConfig, StudyConfig, TrainConfig
 from block_expansion.demo import run_demo, run_study
-from block_expansion.evaluate import choose_runs, judge_methods, match_run, score_methods
+from block_expansion.evaluate import (
+    choose_runs,
+    compare_fronts,
+    judge_methods,
+    match_run,
+    score_methods,
+)
 from block_expansion.figures import find_front
 from block_expansion.retention import Retained
 from block_expansion.train import Adapted
@@ -52,6 +58,7 @@ def runs():
             make_run("full fine-tuning", 0.003, seed, 0.695, 0.75),
             make_run("full fine-tuning", 0.01, seed, 0.75, 0.40),
             make_run("linear probe", 0.5, seed, 0.60, 0.9),
+            make_run("top 2 blocks", 0.01, seed, 0.72, 0.80),
         ]
     return found
 
@@ -67,6 +74,7 @@ def test_methods_are_matched_where_they_are_as_good_on_the_new_domain(runs):
     ]
     assert full.holds
     assert full.difference == pytest.approx(10.1)
+    assert claims["The front of block expansion p=2 lies above that of top 2 blocks"].holds
     assert claims["The old head keeps working on features of block expansion p=2"].holds is False
     assert claims["With the adapter disabled nothing is forgotten, to the last bit"].holds
     one = judge_methods([run for run in runs if run.seed == 0], "block expansion p=2")
@@ -86,21 +94,24 @@ def test_the_table_has_every_method_beside_ours(runs):
     assert scores["mean of new and old"].baselines["linear probe"] == pytest.approx(75)
 
 
+def test_fronts_are_compared_at_equal_accuracy():
+    ours = [make_run("ours", rate, 0, val, knn) for rate, val, knn in ((1, 0.6, 0.9), (2, 0.8, 0.7))]
+    rival = [
+        make_run("rival", rate, 0, val, knn)
+        for rate, val, knn in ((1, 0.5, 0.9), (2, 0.7, 0.8), (3, 0.9, 0.2))
+    ]
+    # From 0.6 to 0.7 it is 0.7 against 0.8, from there to 0.8 it is 0.7 against 0.2.
+    assert compare_fronts([*ours, *rival], "ours", "rival", 0) == pytest.approx(0.5 * (0.7 - 0.8 + 0.7 - 0.2))
+    assert compare_fronts([*ours, *rival], "rival", "ours", 0) == pytest.approx(-0.2)
+    assert compare_fronts([*ours, *rival], "ours", "ours", 0) == 0
+    # Where one is always better on the new domain, both are compared at the most that the other reaches.
+    weak = [make_run("weak", 1, 0, 0.3, 0.95)]
+    assert compare_fronts([*ours, *weak], "ours", "weak", 0) == pytest.approx(0.9 - 0.95)
+
+
 def test_a_front_keeps_what_nothing_beats():
     points = np.array([[1.0, 3.0], [2.0, 2.0], [1.5, 1.0], [2.0, 2.0], [3.0, 1.0]])
     assert find_front(points).tolist() == [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]
-
-
-@pytest.fixture
-def folders(tmp_path, old, new):
-    for domain in (old, new):
-        for part in ("train", "val", "test"):
-            images = getattr(domain, part)
-            for number, (image, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
-                place = tmp_path / domain.name / part / domain.classes[label]
-                place.mkdir(parents=True, exist_ok=True)
-                io.imsave(place / f"{number}.png", image[0], check_contrast=False)
-    return tmp_path
 
 
 def test_train_and_evaluate_folders_of_images(folders, capsys):
@@ -188,6 +199,31 @@ def test_the_papers_experiments_take_a_step_with_a_small_network(name, folders, 
     )  # fmt: skip
     assert done["method"] == "block expansion p=3"
     assert 0 <= done["retained"]["knn"] <= 1
+
+
+def test_the_papers_network_is_one_that_timm_knows():
+    """By timm's own list, nothing is fetched: the paper's is DINO's ViT-B/16."""
+    config = load_config("paper-cifar100", TrainConfig, package="block_expansion")
+    known = timm.get_pretrained_cfg(BackboneConfig().name)
+    assert config.backbone.name == f"hf-hub:{known.hf_hub_id}"
+    assert known.to_dict()["architecture"] == "vit_base_patch16_224"
+    assert BackboneConfig().name in timm.list_pretrained("vit_base_patch16_224*")
+
+
+@pytest.mark.slow
+def test_seeds_side_by_side_give_the_runs_of_one_after_the_other(old, new, tmp_path):
+    study = load_config("demo", StudyConfig, package="block_expansion")
+    small = replace(
+        study, contenders=study.contenders[:1], seeds=2, pretrain=replace(study.pretrain, steps=2),
+        fit=replace(study.fit, steps=2, warmup_steps=0), retention=replace(study.retention, at_steps=(1,)),
+    )  # fmt: skip
+    found = [
+        run_study(replace(small, processes=count), old, new, tmp_path / str(count), first_seed=7)
+        for count in (1, 2)
+    ]
+    one, two = ([replace(run, seconds=0.0) for run in runs] for runs in found)
+    assert one == two
+    assert {run.seed for run in one} == {7, 8}
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from block_expansion.config import DemoConfig, EvaluateConfig, TrainConfig
+from block_expansion.config import DemoConfig, EvaluateConfig, SequenceConfig, TrainConfig
 from isopleth.cli import Tool
 
 tool = Tool(
@@ -16,10 +16,18 @@ tool = Tool(
 
 @tool.verb
 def train(config: TrainConfig) -> dict[str, Any]:
-    """Adapt a pretrained network to a folder of images, and measure what it keeps of another."""
+    """Adapt a pretrained network to images of a new domain, and measure what it keeps of the old one."""
     from block_expansion.adapters import train_from_folders
 
     return train_from_folders(config)
+
+
+@tool.verb
+def sequence(config: SequenceConfig) -> dict[str, Any]:
+    """Adapt one network to task after task: accuracy (ACC), backward transfer (BWT) and forgetting."""
+    from block_expansion.adapters import train_in_sequence
+
+    return train_in_sequence(config)
 
 
 @tool.verb

@@ -31,7 +31,8 @@ class BackboneConfig:
     image_size : int
         Pixels of a side.
     channels : int
-        Of the images. Pretrained weights of three channels are spread over another number.
+        Of the images, or bands of rasters. Pretrained weights of three channels are spread over
+        another number.
     dim, depth, heads, patch_size : int, optional
         To build another shape than the name stands for; not with pretrained weights.
     """
@@ -55,6 +56,36 @@ class BackboneConfig:
         given = [name for name, value in shape.items() if value is not None]
         if self.pretrained and given:
             raise ConfigError(f"pretrained must be false where {', '.join(given)} is given, got true")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where images come from, and what of them is used.
+
+    Parameters
+    ----------
+    bands : tuple of str
+        Of rasters: which ones, in which order; all of them if empty.
+    means, stds : tuple of float
+        Of each band, in the units of the rasters: those that pretrained weights expect. By default they are
+        computed from the new domain's training images alone.
+    cache : Path, optional
+        A folder for decoded images, one file a part; without it they are decoded each time. Memory does
+        not grow with their number either way.
+    """
+
+    bands: tuple[str, ...] = ()
+    means: tuple[float, ...] = ()
+    stds: tuple[float, ...] = ()
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.means) != len(self.stds):
+            raise ConfigError(f"means must be as many as stds, got {len(self.means)} and {len(self.stds)}")
+        if len(set(self.bands)) < len(self.bands):
+            raise ConfigError(f"bands must be different ones, got {', '.join(self.bands)}")
+        for std in self.stds:
+            check_positive(stds=std)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +151,8 @@ class FitConfig:
         blocks make of them is computed once.
     least_area : float
         Smallest share of an image that a crop keeps.
+    remember_mb : float
+        Most memory for what frozen blocks make of the images; if it takes more, it is computed each time.
     """
 
     steps: int = 10_000
@@ -130,12 +163,13 @@ class FitConfig:
     gradient_clip: float | None = None
     augmentation: Augmentation = "crops"
     least_area: float = 0.08
+    remember_mb: float = 1000.0
 
     def __post_init__(self) -> None:
         check_choice("augmentation", self.augmentation, ("none", "crops"))
         check_positive(
             steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate,
-            least_area=self.least_area, gradient_clip=self.gradient_clip,
+            least_area=self.least_area, gradient_clip=self.gradient_clip, remember_mb=self.remember_mb,
         )  # fmt: skip
         if not 0 <= self.warmup_steps < self.steps:
             raise ConfigError(f"warmup_steps must be from 0 to steps - 1, got {self.warmup_steps}")
@@ -168,31 +202,77 @@ class RetentionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class AdaptConfig:
+    """What every adaptation of a pretrained network is told.
+
+    Parameters
+    ----------
+    resume : bool
+        Go on with the run in the run directory.
+    data, backbone, method, fit, retention, runtime
+    """
+
+    resume: bool = False
+    data: DataConfig = DataConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    method: MethodConfig = MethodConfig()
+    fit: FitConfig = FitConfig()
+    retention: RetentionConfig = RetentionConfig()
+    runtime: Runtime = Runtime()
+
+    def __post_init__(self) -> None:
+        for name in ("bands", "means"):
+            count = len(getattr(self.data, name))
+            if count not in (0, self.backbone.channels):
+                raise ConfigError(
+                    f"data.{name} must be as many as backbone.channels, {self.backbone.channels}, got {count}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(AdaptConfig):
     """From a pretrained network and images of a new domain to an adapter.
 
     Parameters
     ----------
     target : Path
-        Images of the new domain: a folder with ``train``, ``val`` and ``test``, and in each a folder a class.
+        Images of the new domain: a folder with ``train``, ``val`` and ``test``, and in each a folder a class
+        of pictures or rasters; or a table (csv) of labelled patches of rasters.
     source : Path, optional
         Images of the old domain, in the same form: retention is measured on them.
     out : Path
-        The run directory; the adapter goes to its folder ``adapter``.
-    resume : bool
-        Go on with the run in this directory.
-    backbone, method, fit, retention, runtime
+        The run directory; the adapter goes to its folder `adapter`.
+    resume, data, backbone, method, fit, retention, runtime
+        As for every adaptation.
     """
 
     target: Path = positional()
     source: Path | None = None
     out: Path = Path("runs/block-expansion/train")
-    resume: bool = False
-    backbone: BackboneConfig = BackboneConfig()
-    method: MethodConfig = MethodConfig()
-    fit: FitConfig = FitConfig()
     retention: RetentionConfig = RetentionConfig(at_steps=(1, 2, 5, 10, 20, 50, 100, 1000))
-    runtime: Runtime = Runtime()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceConfig(AdaptConfig):
+    """Several domains one after the other with one network, and what is left of each.
+
+    Parameters
+    ----------
+    targets : tuple of Path
+        Tasks in their order, each as ``train`` takes one.
+    out : Path
+        The run directory, a folder a task in it.
+    resume, data, backbone, method, fit, retention, runtime
+        As for every adaptation.
+    """
+
+    targets: tuple[Path, ...]
+    out: Path = Path("runs/block-expansion/sequence")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.targets) < 2:
+            raise ConfigError(f"targets must be at least two, got {len(self.targets)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,12 +342,15 @@ class StudyConfig:
         Pretrained networks, each adapted by every contender.
     first_seed : int
         Of the first network; the demo's own seed is added.
+    processes : int
+        Seeds that are worked on at the same time.
     backbone, pretrain, fit, retention, runtime
     """
 
     contenders: tuple[Contender, ...]
     seeds: int = 1
     first_seed: int = 0
+    processes: int = 1
     backbone: BackboneConfig
     pretrain: PretrainConfig = PretrainConfig()
     fit: FitConfig
@@ -275,7 +358,7 @@ class StudyConfig:
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:
-        check_positive(seeds=self.seeds)
+        check_positive(seeds=self.seeds, processes=self.processes)
 
 
 @dataclass(frozen=True, kw_only=True)

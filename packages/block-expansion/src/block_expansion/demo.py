@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,26 +73,50 @@ def run_study(
     Returns
     -------
     list of Adapted
-        Contenders in their order, within each seed.
+        Contenders in their order, within each seed; the same whatever the number of processes.
     """
+    work = partial(run_seed, study, old, new, out)
+    seeds = range(first_seed, first_seed + study.seeds)
+    if study.processes == 1 or study.seeds == 1:
+        found = [work(seed) for seed in seeds]
+    else:
+        # A process that torch's threads run in must not be forked.
+        context = get_context("spawn")
+        with ProcessPoolExecutor(study.processes, context, initializer=_end_with_parent) as pool:
+            found = list(pool.map(work, seeds))
+    return [run for runs in found for run in runs]
+
+
+def _end_with_parent() -> None:
+    """Let no process outlive a demo that was killed."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait_and_leave() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_and_leave, daemon=True).start()
+
+
+def run_seed(study: StudyConfig, old: Domain, new: Domain, out: Path, seed: int) -> list[Adapted]:
+    """Pretrain one network, and adapt it by every contender at each of its learning rates."""
     from block_expansion.retention import Memory
     from block_expansion.train import adapt
 
-    runs = []
-    for seed in range(first_seed, first_seed + study.seeds):
-        folder = out / f"seed-{seed}"
-        original = _pretrain(study, old, len(new.classes), folder, seed)
-        memory = Memory(original, old, study.retention)
-        for contender in study.contenders:
-            for rate in contender.learning_rates:
-                run_dir = folder / f"{contender.method.label.replace(' ', '-')}-{rate:g}"
-                _, adapted = adapt(
-                    copy.deepcopy(original), new, contender.method, replace(study.fit, learning_rate=rate),
-                    run_dir=run_dir, memory=memory, at_steps=study.retention.at_steps,
-                    runtime=replace(study.runtime, seed=seed),
-                )  # fmt: skip
-                write_run(run_dir, adapted)
-                runs.append(adapted)
+    folder, runs = out / f"seed-{seed}", []
+    original = _pretrain(study, old, len(new.classes), folder, seed)
+    memory = Memory(original, old, study.retention)
+    for contender in study.contenders:
+        for rate in contender.learning_rates:
+            run_dir = folder / f"{contender.method.label.replace(' ', '-')}-{rate:g}"
+            _, adapted = adapt(
+                copy.deepcopy(original), new, contender.method, replace(study.fit, learning_rate=rate),
+                run_dir=run_dir, memory=memory, at_steps=study.retention.at_steps,
+                runtime=replace(study.runtime, seed=seed),
+            )  # fmt: skip
+            write_run(run_dir, adapted)
+            runs.append(adapted)
     return runs
 
 
@@ -128,7 +157,9 @@ def _evaluate(
             train=f"{len(old.train)} digits without labels; then {len(new.train)} patches of ten images",
             test=f"{len(old.test)} digits of other writers; {len(new.test)} patches from other "
             f"parts of the images",
-            fingerprint=fingerprint(*(part.pixels for d in domains for part in (d.train, d.val, d.test))),
+            fingerprint=fingerprint(
+                *(part.read(range(len(part))) for d in domains for part in (d.train, d.val, d.test))
+            ),
         ),
         scores=score_methods(runs, ours),
         claims=judge_methods(runs, ours),

@@ -129,6 +129,39 @@ def match_run(runs: Sequence[Adapted], chosen: Adapted, method: str) -> Adapted:
     return max(reaching, key=_knn)
 
 
+def compare_fronts(runs: Sequence[Adapted], method: str, rival: str, seed: int) -> float:
+    r"""Return by how much more a method retains than a rival at equal accuracy, mean over accuracies.
+
+    A method's front is :math:`F(a)`, the most that any of its learning rates retains whose validation
+    accuracy on the new domain is at least :math:`a`. The difference of two fronts is averaged over the
+    accuracies from the larger of their lowest to the smaller of their highest, exactly: fronts are
+    staircases. It changes its sign with the order of the methods, and nobody's learning rate is chosen.
+
+    Parameters
+    ----------
+    runs : sequence of Adapted
+    method, rival : str
+    seed : int
+    """
+    points = [
+        np.array([(run.target_val, _knn(run)) for run in runs if (run.method, run.seed) == (name, seed)])
+        for name in (method, rival)
+    ]
+    low = max(own[:, 0].min() for own in points)
+    high = min(own[:, 0].max() for own in points)
+    if low >= high:
+        return _retain_at(points[0], high) - _retain_at(points[1], high)
+    steps = np.concatenate([own[:, 0] for own in points])
+    edges = np.unique(np.concatenate([[low, high], steps[(steps > low) & (steps < high)]]))
+    # Between two edges a front is what it is at the upper one.
+    differences = [_retain_at(points[0], edge) - _retain_at(points[1], edge) for edge in edges[1:]]
+    return float(np.average(differences, weights=np.diff(edges)))
+
+
+def _retain_at(points: np.ndarray, accuracy: float) -> float:
+    return float(points[points[:, 0] >= accuracy, 1].max())
+
+
 def list_methods(runs: Sequence[Adapted]) -> list[str]:
     """List the methods in the order in which they come."""
     return list(dict.fromkeys(run.method for run in runs))
@@ -158,14 +191,23 @@ def judge_methods(runs: Sequence[Adapted], ours: str) -> tuple[Claim, ...]:
     if not all(run.retained for run in runs):
         return ()
     chosen, methods = choose_runs(runs, ours), list_methods(runs)
-    others = [name for name in methods if name == "full fine-tuning" or name.startswith("LoRA")]
+    rivals = [name for name in methods if name == "full fine-tuning" or name.startswith(("LoRA", "top "))]
     claims = [
         _judge(
-            f"{_capital(ours)} retains more than {other} at matched accuracy on the new domain",
-            [100 * (_knn(run) - _knn(match_run(runs, run, other))) for run in chosen],
+            f"{_capital(ours)} retains more than {rival} at matched accuracy on the new domain",
+            [100 * (_knn(run) - _knn(match_run(runs, run, rival))) for run in chosen],
             "k-NN accuracy on the old domain, the other's best learning rate within a point in validation",
         )
-        for other in others
+        for rival in rivals
+    ]
+    claims += [
+        _judge(
+            f"The front of {ours} lies above that of {rival}",
+            [100 * compare_fronts(runs, ours, rival, run.seed) for run in chosen],
+            "k-NN accuracy on the old domain at equal validation accuracy on the new one, mean over the "
+            "accuracies that both reach by their learning rates",
+        )
+        for rival in rivals
     ]
     if "linear probe" in methods:
         probe = choose_runs(runs, "linear probe")

@@ -79,7 +79,7 @@ def draw_domains(run_dir: Path, domains: Sequence[Domain]) -> None:
             ax.axis("off")
         for row, domain in zip(axes, domains, strict=True):
             for number, (ax, name) in enumerate(zip(row, domain.classes, strict=False)):
-                image = domain.train.pixels[np.flatnonzero(domain.train.labels == number)[0]]
+                image = domain.train.read(np.flatnonzero(domain.train.labels == number)[:1])[0]
                 ax.imshow(image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
                 ax.set_title(name.replace("_", "\n").replace("immunohistochemistry", "ihc"), fontsize=7,
                              color=MUTED, weight="normal")  # fmt: skip

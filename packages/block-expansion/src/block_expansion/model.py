@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from block_expansion.config import BackboneConfig
@@ -39,15 +42,29 @@ class Classifier(nn.Module):
         self, backbone: nn.Module, dim: int, classes: int, moments: Moments = ((0.5,), (0.5,))
     ) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, nn.Linear(dim, classes)
+        self.backbone = backbone
         for name, values in zip(("mean", "std"), moments, strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        self.head = self._draw_head(dim, classes)
+
+    def renew_head(self, classes: int) -> None:
+        """Put a new head in place of the old one."""
+        self.head = self._draw_head(self.head.in_features, classes).to(self.head.weight.device)
+
+    @staticmethod
+    def _draw_head(dim: int, classes: int) -> nn.Linear:
+        head = nn.Linear(dim, classes)
+        nn.init.trunc_normal_(head.weight, std=0.02)
+        nn.init.zeros_(head.bias)
+        return head
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the class token after the last norm, shape (batch, feature), of images from 0 to 1."""
-        result = self.backbone((images - self.mean) / self.std)
+        """Return the class token after the last norm, shape (batch, feature).
+
+        Images are from 0 to 1, or bands in the units of the moments; a missing pixel (NaN) counts as
+        the mean.
+        """
+        result = self.backbone(((images - self.mean) / self.std).nan_to_num(nan=0.0))
         return result if isinstance(result, Tensor) else result.last_hidden_state[:, 0]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -55,16 +72,28 @@ class Classifier(nn.Module):
         return self.head(self.features(images))
 
 
-def build_classifier(config: BackboneConfig, classes: int) -> Classifier:
+def build_classifier(config: BackboneConfig, classes: int, moments: Moments | None = None) -> Classifier:
     """Build a classifier with a new head.
+
+    Weights for three channels are spread over another number as timm does: repeated over the channels, and
+    scaled so that equal channels give what they gave before.
+
+    Parameters
+    ----------
+    config : BackboneConfig
+    classes : int
+    moments : pair of sequences of float, optional
+        Mean and standard deviation of each channel; else what pretrained weights expect.
 
     Raises
     ------
     DataError
         If the library has no such model, or the weights do not fit.
     """
+    stored = _count_stored_channels(config)
     try:
-        backbone = _build_timm(config) if config.library == "timm" else _build_transformers(config)
+        built = replace(config, channels=stored)
+        backbone = _build_timm(built) if config.library == "timm" else _build_transformers(built)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
             f"the backbone must be a model of {config.library}, got {type(error).__name__}: {error}",
@@ -72,7 +101,51 @@ def build_classifier(config: BackboneConfig, classes: int) -> Classifier:
         ) from error
     if config.checkpoint is not None:
         load_weights(backbone, Path(config.checkpoint))
-    return Classifier(backbone, _count_features(backbone), classes, _find_moments(backbone, config))
+    if stored != config.channels:
+        widen_patch_embedding(backbone, config.channels)
+    moments = moments or _find_moments(backbone, config)
+    return Classifier(backbone, _count_features(backbone), classes, moments)
+
+
+def widen_patch_embedding(backbone: nn.Module, channels: int) -> None:
+    r"""Spread the patch embedding's weights over another number of channels, in place.
+
+    Weights :math:`w_c` of three channels become :math:`\tfrac{3}{n} w_{c \bmod 3}` of n, and their sum for
+    one channel, by `timm.models.adapt_input_conv`.
+    """
+    from timm.models import adapt_input_conv
+
+    name, old = next((n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
+    weight = adapt_input_conv(channels, old.weight.detach())
+    new = nn.Conv2d(
+        channels, old.out_channels, _pair(old.kernel_size), _pair(old.stride), bias=old.bias is not None
+    )
+    new.weight, new.bias = nn.Parameter(weight), old.bias
+    parent = backbone.get_submodule(name.rpartition(".")[0])
+    setattr(parent, name.rpartition(".")[2], new)
+    # transformers compares the images with these.
+    settings: Any = getattr(backbone, "config", None)
+    for holder in (parent, settings):
+        if hasattr(holder, "num_channels"):
+            holder.num_channels = channels
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    rows, columns = values
+    return rows, columns
+
+
+def _count_stored_channels(config: BackboneConfig) -> int:
+    """Give the channels of the weights that will be loaded; timm spreads its own while it loads them."""
+    if config.checkpoint is not None:
+        try:
+            shapes = [tuple(tensor.shape) for tensor in load_file(config.checkpoint).values()]
+        except (SafetensorError, OSError) as error:
+            raise DataError(
+                f"a checkpoint must be a whole safetensors file, got {error}", where=config.checkpoint
+            ) from error
+        return next((shape[1] for shape in shapes if len(shape) == 4), config.channels)
+    return 3 if config.library == "transformers" and config.pretrained else config.channels
 
 
 def base_classifier(network: nn.Module) -> Classifier:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from block_expansion.data import Images
+from block_expansion.data import ImageSource, list_batches
 from block_expansion.model import base_classifier
 from block_expansion.retention import as_floats
 from block_expansion.tuner import find_blocks
 
-_BATCH = 256
+_LOG = logging.getLogger(__name__)
 
 
 def quieten_frozen(network: nn.Module) -> None:
@@ -50,24 +52,30 @@ class CachedPrefix:
     ----------
     network : Module
         What `apply_method` gave.
-    images : Images
+    images : ImageSource
         The training images; batches are asked for by their places among them.
+    most_mb : float
+        Most memory; if the tokens take more, nothing is remembered and all is computed each time.
     """
 
-    def __init__(self, network: nn.Module, images: Images) -> None:
-        self.network, self.count = network, count_frozen_blocks(network)
+    def __init__(self, network: nn.Module, images: ImageSource, *, most_mb: float = math.inf) -> None:
+        self.network, self.count, self.most_mb = network, count_frozen_blocks(network), most_mb
         self.tokens = self._compute(images) if self.count else torch.empty(0)
 
     @torch.no_grad()
-    def _compute(self, images: Images) -> Tensor:
+    def _compute(self, images: ImageSource) -> Tensor:
         quieten_frozen(self.network)
         seen: list[Tensor] = []
         last = _list_blocks(self.network)[self.count - 1]
         device = next(self.network.parameters()).device
         handle = last.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
         try:
-            for part in torch.from_numpy(images.pixels).split(_BATCH):
-                self.network(as_floats(part.to(device)))
+            for places in list_batches(images):
+                self.network(as_floats(torch.from_numpy(images.read(places)).to(device)))
+                if seen[0].nbytes / len(seen[0]) * len(images) > self.most_mb * 1e6:
+                    _LOG.info("what frozen blocks make of the images takes more than %g MB", self.most_mb)
+                    self.count = 0
+                    return torch.empty(0)
         finally:
             handle.remove()
         return torch.cat(seen)

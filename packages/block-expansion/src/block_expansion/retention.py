@@ -10,11 +10,9 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from block_expansion.config import RetentionConfig
-from block_expansion.data import Domain, Images
+from block_expansion.data import Domain, ImageSource, list_batches
 from block_expansion.model import Classifier, base_classifier
 from isopleth.train import LinearProbe, fit_linear_probe, knn_probabilities
-
-_BATCH = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +96,13 @@ def _vote(bank: Tensor, queries: Tensor, domain: Domain, config: RetentionConfig
 
 
 @torch.no_grad()
-def compute_features(network: nn.Module, images: Images) -> Tensor:
+def compute_features(network: nn.Module, images: ImageSource) -> Tensor:
     """Return the features of all images, shape (image, feature), in evaluation mode and on the CPU."""
     return _in_evaluation(network, images, base_classifier(network).features)
 
 
 @torch.no_grad()
-def classify(network: nn.Module, images: Images) -> Tensor:
+def classify(network: nn.Module, images: ImageSource) -> Tensor:
     """Return the logits of all images, shape (image, class), in evaluation mode and on the CPU."""
     return _in_evaluation(network, images, network)
 
@@ -115,16 +113,16 @@ def accuracy(scores: Tensor, labels: Tensor) -> float:
 
 
 def as_floats(pixels: Tensor) -> Tensor:
-    """Turn bytes into numbers from 0 to 1."""
-    return pixels.float() / 255
+    """Turn bytes of pictures into numbers from 0 to 1; bands of rasters keep their units."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
 
 
-def _in_evaluation(network: nn.Module, images: Images, compute: Any) -> Tensor:
+def _in_evaluation(network: nn.Module, images: ImageSource, compute: Any) -> Tensor:
     modes = {module: module.training for module in network.modules()}
     device = next(network.parameters()).device
     network.eval()
     try:
-        parts = torch.from_numpy(images.pixels).split(_BATCH)
+        parts = (torch.from_numpy(images.read(places)) for places in list_batches(images))
         return torch.cat([compute(as_floats(part.to(device))).float().cpu() for part in parts])
     finally:
         for module, training in modes.items():

@@ -60,6 +60,7 @@ def adapt_in_sequence(
     run_dir: Path,
     retention: RetentionConfig | None = None,
     runtime: Runtime | None = None,
+    resume: bool = False,
 ) -> SequenceScores:
     """Adapt one network to task after task, and after each measure all by a k-NN vote on its features.
 
@@ -71,7 +72,7 @@ def adapt_in_sequence(
     classifier : Classifier
         Pretrained; it is changed.
     tasks : sequence of Domain
-    method, config, run_dir, runtime
+    method, config, run_dir, runtime, resume
         As for `block_expansion.train.adapt`; each task has a folder in `run_dir`.
     retention : RetentionConfig, optional
         Of the vote.
@@ -81,21 +82,23 @@ def adapt_in_sequence(
     ConfigError
         If there is no task, or the method does not fit a network that has grown.
     """
-    from torch import nn
-
     from block_expansion.methods import merge_adapter
     from block_expansion.retention import vote_accuracy
     from block_expansion.train import adapt
+    from isopleth.train import seed_everything
 
     if not tasks:
         raise ConfigError("tasks must be at least one, got none")
-    retention = retention or RetentionConfig()
+    retention, runtime = retention or RetentionConfig(), runtime or Runtime()
     matrix = np.full((len(tasks), len(tasks)), np.nan)
     for number, task in enumerate(tasks):
-        classifier.head = nn.Linear(classifier.head.in_features, len(task.classes))
+        # The same head and copies whether or not earlier tasks were learnt in this process.
+        seed_everything(runtime.seed + number)
+        classifier.renew_head(len(task.classes))
         network, _ = adapt(
-            classifier, task, method, config, run_dir=run_dir / f"task-{number}", runtime=runtime
-        )
+            classifier, task, method, config,
+            run_dir=run_dir / f"task-{number}", runtime=runtime, resume=resume,
+        )  # fmt: skip
         classifier = merge_adapter(network)
         matrix[number] = [vote_accuracy(classifier, each, retention) for each in tasks]
     return SequenceScores(matrix)

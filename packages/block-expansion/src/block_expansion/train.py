@@ -15,43 +15,58 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from block_expansion.config import FitConfig, MethodConfig, PretrainConfig
-from block_expansion.data import Domain, Images
+from block_expansion.data import Domain, ImageSource
 from block_expansion.methods import apply_method
 from block_expansion.model import Classifier, count_parameters
 from block_expansion.prefix import CachedPrefix, quieten_frozen
 from block_expansion.retention import Memory, Retained, accuracy, as_floats, classify
 from block_expansion.views import crop_and_flip, vary_brightness
+from isopleth.errors import IsoplethError
 from isopleth.train import Runtime, adamw, fit, seed_everything, step_config, warm_schedule
 
 Batch = dict[str, Tensor]
 
 
-class ImageBatches(Dataset[Batch]):
-    """Images in memory, read a batch at a time."""
+class ImageBatches(Dataset[Batch | IsoplethError]):
+    """Images, read a batch at a time; an error is handed over whole, for a worker's would be a traceback."""
 
-    def __init__(self, images: Images) -> None:
-        self.pixels, self.labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
+    def __init__(self, images: ImageSource) -> None:
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.images)
 
-    def __getitem__(self, place: int) -> Batch:
+    def __getitem__(self, place: int) -> Batch | IsoplethError:
         return self.__getitems__([place])
 
-    def __getitems__(self, places: list[int]) -> Batch:
+    def __getitems__(self, places: list[int]) -> Batch | IsoplethError:
+        try:
+            pixels = torch.from_numpy(self.images.read(places))
+        except IsoplethError as error:
+            return error
         index = torch.tensor(places)
-        return {"pixels": self.pixels[index], "labels": self.labels[index], "index": index}
+        return {"pixels": pixels, "labels": torch.from_numpy(self.images.labels)[index], "index": index}
 
 
-def make_loader(images: Images, batch_size: int) -> DataLoader[Batch]:
-    """Make shuffled batches, the last one full too."""
+def make_loader(images: ImageSource, batch_size: int, workers: int = 0) -> DataLoader[Batch | IsoplethError]:
+    """Make shuffled batches, the last one full too; workers decode ahead."""
+    # Not forked: libraries that read rasters have threads and open files.
+    processes: dict[str, Any] = (
+        {"multiprocessing_context": "forkserver", "persistent_workers": True} if workers else {}
+    )
     return DataLoader(
         ImageBatches(images), batch_size=min(batch_size, len(images)), shuffle=True, drop_last=True,
-        collate_fn=_take_as_it_is,
+        collate_fn=_take_as_it_is, num_workers=workers, **processes,
     )  # fmt: skip
 
 
 def _take_as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _open_batch(batch: Batch | IsoplethError) -> Batch:
+    if isinstance(batch, IsoplethError):
+        raise batch
     return batch
 
 
@@ -63,11 +78,11 @@ class Tuning(L.LightningModule):
     network : Module
         What `apply_method` gave.
     config : FitConfig
-    images : Images, optional
+    images : ImageSource, optional
         The training images, to compute once what frozen blocks make of them; only without augmentation.
     """
 
-    def __init__(self, network: nn.Module, config: FitConfig, images: Images | None = None) -> None:
+    def __init__(self, network: nn.Module, config: FitConfig, images: ImageSource | None = None) -> None:
         super().__init__()
         self.network, self.config, self.images = network, config, images
         self._cached: list[CachedPrefix] = []  # in a list: no submodule, and no copy of the network's weights
@@ -76,14 +91,15 @@ class Tuning(L.LightningModule):
         """Keep what is frozen still, and compute what stays the same."""
         quieten_frozen(self.network)
         if self.images is not None and self.config.augmentation == "none":
-            self._cached = [CachedPrefix(self.network, self.images)]
+            self._cached = [CachedPrefix(self.network, self.images, most_mb=self.config.remember_mb)]
 
     def on_train_end(self) -> None:
         """Let the remembered tokens go."""
         self._cached = []
 
-    def training_step(self, batch: Batch, _batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch | IsoplethError, _batch_index: int) -> Tensor:
         """Return the cross-entropy."""
+        batch = _open_batch(batch)
         images = as_floats(batch["pixels"])
         if self.config.augmentation == "crops":
             images = crop_and_flip(images, least_area=self.config.least_area)
@@ -216,7 +232,7 @@ def adapt(
     started = time.perf_counter()
     fit(
         Tuning(network, config, target.train),
-        make_loader(target.train, config.batch_size),
+        make_loader(target.train, config.batch_size, runtime.workers),
         run_dir=run_dir, runtime=runtime, resume=resume, max_steps=config.steps,
         gradient_clip=config.gradient_clip, config={"method": method, "fit": config},
         callbacks=[watch] if watch else [],
@@ -254,8 +270,9 @@ class Pretraining(L.LightningModule):
         self.classifier, self.config = classifier, config
         self.projector = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
-    def training_step(self, batch: Batch, _batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch | IsoplethError, _batch_index: int) -> Tensor:
         """Return the contrastive loss of a batch."""
+        batch = _open_batch(batch)
         images = as_floats(batch["pixels"])
         views = [vary_brightness(crop_and_flip(images, least_area=0.4, flip=False)) for _ in range(2)]
         loss = contrast(self.projector(self.classifier.features(torch.cat(views))), self.config.temperature)
@@ -293,7 +310,7 @@ def contrast(projections: Tensor, temperature: float) -> Tensor:
 
 
 def pretrain(
-    classifier: Classifier, images: Images, config: PretrainConfig, *, run_dir: Path, runtime: Runtime
+    classifier: Classifier, images: ImageSource, config: PretrainConfig, *, run_dir: Path, runtime: Runtime
 ) -> None:
     """Train the backbone of a classifier on unlabelled images, in place."""
     seed_everything(runtime.seed)
@@ -303,6 +320,6 @@ def pretrain(
     classifier.train()
     fit(
         Pretraining(classifier, config),
-        make_loader(images, config.batch_size),
+        make_loader(images, config.batch_size, runtime.workers),
         run_dir=run_dir, runtime=runtime, max_steps=config.steps, config=config,
     )  # fmt: skip
