@@ -11,7 +11,8 @@ import argparse
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import dask.array
@@ -27,6 +28,14 @@ from isopleth.benchmark import emit, ratio, side
 LEVELS = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000)
 WINDOW = WindowConfig(levels=(250.0, 500.0, 700.0))
 FIRST, LAST = np.datetime64("2020-09-01T00"), np.datetime64("2020-09-30T18")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Windows a second, of the clock and of all threads together."""
+
+    wall: float
+    cpu: float
 
 
 def write_store(path: Path, steps: int) -> None:
@@ -90,19 +99,26 @@ def loop(fields: xr.Dataset, samples: xr.Dataset) -> Iterator[np.ndarray]:
         yield np.stack(channels)
 
 
-def measure(store: Path, samples: xr.Dataset, loops: int) -> tuple[float, float]:
+def measure(store: Path, samples: xr.Dataset, loops: int) -> tuple[Rates, Rates]:
     """Return windows a second (a sample's channels are one window) of ours and of the loop."""
-    start = time.perf_counter()
-    cutter = WindowCutter(open_window_fields(store, WINDOW), samples, WINDOW)
-    ours = np.concatenate(list(cutter.cut()))
-    rate = len(ours) / (time.perf_counter() - start)
-    some = samples.isel(sample=np.linspace(0, samples.sizes["sample"] - 1, loops).astype(int))
     fields = xr.open_zarr(store, chunks=None, consolidated=False)
-    start = time.perf_counter()
-    theirs = np.stack(list(loop(fields, some)))
-    plain = len(theirs) / (time.perf_counter() - start)
-    np.testing.assert_array_equal(theirs, ours[np.linspace(0, len(ours) - 1, loops).astype(int)])
-    return rate, plain
+    some = np.linspace(0, samples.sizes["sample"] - 1, loops).astype(int)
+    # What is imported at the first use belongs to neither side.
+    list(WindowCutter(open_window_fields(store, WINDOW), samples.isel(sample=[0]), WINDOW).cut())
+    list(loop(fields, samples.isel(sample=[0])))
+    cutter = WindowCutter(open_window_fields(store, WINDOW), samples, WINDOW)
+    ours, our_rates = take_time(cutter.cut)
+    theirs, their_rates = take_time(lambda: (each[None] for each in loop(fields, samples.isel(sample=some))))
+    np.testing.assert_array_equal(theirs, ours[some])
+    return our_rates, their_rates
+
+
+def take_time(cut: Callable[[], Iterator[np.ndarray]]) -> tuple[np.ndarray, Rates]:
+    """Return all windows, and how many came in a second."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    windows = np.concatenate(list(cut()))
+    count = len(windows)
+    return windows, Rates(count / (time.perf_counter() - wall), count / (time.process_time() - cpu))
 
 
 def main() -> None:
@@ -113,23 +129,27 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     sides, ratios = [], []
     try:
-        for steps, layout, asked in ((1, "a field a chunk", None), (16, "four days a chunk", 30.0)):
+        for steps, layout in ((1, "a field a chunk"), (16, "four days a chunk")):
             write_store(folder / "fields.zarr", steps)
-            rate, plain = measure(folder / "fields.zarr", samples, options.loops)
-            ours = side(f"WindowCutter, {layout}", rate, "windows/s")
-            theirs = side(f"loop of .sel, {layout}", plain, "windows/s")
-            sides += [ours, theirs]
-            ratios.append(ratio(f"over the plain loop, {layout}", ours, theirs, asked=asked))
+            mine, plain = measure(folder / "fields.zarr", samples, options.loops)
+            for clock, asked in (("wall", 30.0), ("cpu", None)):
+                unit = "windows/s" if clock == "wall" else "windows/CPU s"
+                ours = side(f"WindowCutter, {layout}, {clock}", getattr(mine, clock), unit)
+                theirs = side(f"loop of .sel, {layout}, {clock}", getattr(plain, clock), unit)
+                sides += [ours, theirs]
+                ratios.append(ratio(f"over the plain loop, {layout}, {clock}", ours, theirs, asked=asked))
             shutil.rmtree(folder / "fields.zarr")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    times = len(np.unique(samples["time"].values))
     emit(
         {
             "benchmark": "windows",
             "sides": sides,
             "ratios": ratios,
-            "note": f"{samples.sizes['sample']} samples of September 2020, 18 channels of 25 x 25 points; "
-            "both sides give equal windows. Decompression limits ours: each chunk is read once",
+            "note": f"{samples.sizes['sample']} samples at {times} times of September 2020, 18 channels of "
+            "25 x 25 points; both sides give equal windows. The loop decodes 18 chunks a sample, ours each "
+            "chunk once, on all cores: with a field a chunk decoding is nearly all of our time",
         }
     )
 

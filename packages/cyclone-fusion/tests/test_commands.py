@@ -267,10 +267,15 @@ def test_a_model_that_is_none_is_one_line_and_no_output(track_file, tmp_path, ca
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_demo(tmp_path, capsys):
     found = run(capsys, "demo", "--out", tmp_path)
     record = read_evaluation(tmp_path)
     assert record.data.kind == "simulated"
+    assert record.data.name.startswith("The atmosphere is simulated")
+    assert {score.stratum["data"] for score in record.scores} == {"simulated atmosphere", "real tracks alone"}
+    assert {claim.claim.partition(":")[0] for claim in record.claims} == {"Simulated", "Real data"}
+    assert all(claim.units for claim in record.claims)
     assert found["claims"]["Simulated: fusion errs less than the track alone"]
     floor = next(score for score in record.scores if score.metric == "error_of_one_who_knows_the_flow")
     assert record.scores[0].model > floor.model

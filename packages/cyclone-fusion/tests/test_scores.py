@@ -1,14 +1,12 @@
-"""Scores with known answers: along and across the way, skill, groups, operational errors, GeoJSON."""
+"""Scores with known answers: along and across the way, skill, groups, ellipses, GeoJSON."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 
 from cyclone_fusion.config import SampleConfig
 from cyclone_fusion.data import FEATURES, build_samples
 from cyclone_fusion.frame import displacement
-from cyclone_fusion.operational import align_errors, homogeneous, read_error_database
 from cyclone_fusion.output import as_geojson
 from cyclone_fusion.predict import Prediction
 from cyclone_fusion.scores import (
@@ -19,7 +17,7 @@ from cyclone_fusion.scores import (
     score_errors,
     score_skill,
 )
-from isopleth.errors import DataError
+from cyclone_fusion.tracks import read_tracks
 
 
 @pytest.fixture
@@ -70,6 +68,27 @@ def test_groups_are_of_basin_intensity_and_latitude(samples):
     assert scores[1].model == pytest.approx(np.median(errors))
     # Fifteen storms a basin are too few for a row.
     assert {score.stratum.get("basin") for score in scores} == {"all", None}
+    typical = next(s for s in scores if s.metric == "median_error" and "intensity" in s.stratum)
+    assert typical.model == pytest.approx(np.median(errors[wind < 17.49]))
+    marked = score_errors(samples, errors, {}, seed=0, data="simulated atmosphere")
+    assert {score.stratum["data"] for score in marked} == {"simulated atmosphere"}
+
+
+def test_each_basin_has_its_mean_and_its_median(tmp_path, make_table):
+    make_table(storms=44).to_csv(tmp_path / "tracks.csv", index=False)
+    samples = build_samples(read_tracks(tmp_path / "tracks.csv"), SampleConfig(lead_hours=(12, 24)))
+    errors = np.random.default_rng(0).uniform(50, 100, (samples.sizes["sample"], 2))
+    errors[np.isnan(samples["target_lat"].values)] = np.nan
+    scores = score_errors(samples, errors, {}, seed=0)
+    for basin in ("WP", "SP"):
+        here = samples["basin"].values == basin
+        for lead, hours in enumerate((12, 24)):
+            where = {"lead_hours": hours, "basin": basin}
+            mean, median = (score for score in scores if score.stratum == where)
+            own = errors[here, lead]
+            assert mean.model == pytest.approx(np.nanmean(own))
+            assert median.model == pytest.approx(np.nanmedian(own))
+            assert mean.n == median.n == 22
 
 
 def test_a_claim_has_kilometres_and_a_sign(samples):
@@ -85,52 +104,6 @@ def test_ellipses_hold_what_lies_within():
     found = Prediction(np.zeros((1, 1, 2)), np.array([2.0]), covariance)
     assert found.covers(np.array([[[3.9, 0.0]]])).all()
     assert not found.covers(np.array([[[0.0, 2.1]]])).any()
-
-
-HEAD = """\
-Atlantic track and intensity errors
- Model(s) verified:  OFCL BCD5
- Storms: 1
- Sample: homogeneous
-
- Date/Time           STMID    F012 F024   Lat    Lon  WS 000hI01 024hI01 000hT01 024hT01 000hT02 024hT02
-"""
-
-
-def write_database(path, rows):
-    path.write_text(HEAD + "\n".join(rows) + "\n")
-    return path
-
-
-def test_the_error_database_is_read_in_km(tmp_path):
-    row = "29-08-2021/12:00:00 AL092021  1 1  28.5  89.6 130  0.0  5.0  2.0  30.0  2.0  -9999.0"
-    found = read_error_database(write_database(tmp_path / "errors.txt", [row]))
-    assert found[["model", "lead_hours"]].to_numpy().tolist() == [["OFCL", 24]]
-    assert found["error_km"].item() == pytest.approx(30 * 1.852)
-    assert found["lon"].item() == -89.6
-    assert found["time"].item() == pd.Timestamp("2021-08-29 12:00")
-
-
-@pytest.mark.parametrize("text", ["", "hello\n", HEAD, HEAD + "29-08-2021/12:00:00 AL092021 1\n"])
-def test_what_is_no_error_database_is_one_error(tmp_path, text):
-    (tmp_path / "errors.txt").write_text(text)
-    with pytest.raises(DataError, match=r"errors\.txt"):
-        read_error_database(tmp_path / "errors.txt")
-
-
-def test_operational_errors_are_matched_by_time_and_place(tmp_path, samples):
-    at = samples.isel(sample=[3, 40])
-    rows = [
-        f"{pd.Timestamp(time):%d-%m-%Y/%H:%M:%S} X  1 1  {lat:.1f}  {-lon:.1f} 50  0 0 0  {error} 0 {other}"
-        for time, lat, lon, error, other in zip(
-            at["time"].values, at["lat"].values, at["lon"].values, (10, 20), (15, -9999.0), strict=True
-        )
-    ]
-    found = align_errors(read_error_database(write_database(tmp_path / "e.txt", rows)), samples)
-    assert found["OFCL"][[3, 40], 0].tolist() == pytest.approx([18.52, 37.04])
-    assert np.isfinite(found["OFCL"]).sum() == 2
-    common = homogeneous(np.ones((samples.sizes["sample"], 1)), *found.values())
-    assert np.flatnonzero(common).tolist() == [3]
 
 
 def test_geojson_goes_on_across_the_dateline():

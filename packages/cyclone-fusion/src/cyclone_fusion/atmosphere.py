@@ -57,7 +57,6 @@ class _Needs:
     """What the storms ask of the flow, fix by fix: places, hours from noise, velocities."""
 
     time: np.ndarray
-    xyz: np.ndarray
     steering: np.ndarray
     ahead: np.ndarray
     lat: np.ndarray
@@ -165,14 +164,16 @@ def _needs(tracks: xr.Dataset, config: AtmosphereConfig) -> _Needs:
     order = np.argsort(when, kind="stable")
     when, record, ahead = when[order], record[order], ahead[order]
     wind = np.nan_to_num(tracks["wind"].values, nan=15.0)
-    return _Needs(
-        when, _unit(lat[record], lon[record]), steering[record], ahead, lat[record], lon[record], wind[record]
-    )
+    return _Needs(when, steering[record], ahead, lat[record], lon[record], wind[record])
 
 
-def _unit(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+def _axes(lat: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the unit vectors outward, east and north at some places, (..., 3) each."""
     phi, lam = np.radians(lat), np.radians(lon)
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+    outward = np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+    east = np.stack([-np.sin(lam), np.cos(lam), np.zeros_like(lam)], axis=-1)
+    north = np.stack([-np.sin(phi) * np.cos(lam), -np.sin(phi) * np.sin(lam), np.cos(phi)], axis=-1)
+    return outward, east, north
 
 
 class _Waves:
@@ -187,10 +188,7 @@ class _Waves:
 
     def at(self, lat: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return eastward wind, northward wind and streamfunction, each (place, wave)."""
-        xyz = _unit(lat, lon)
-        phi, lam = np.radians(lat), np.radians(lon)
-        east = np.stack([-np.sin(lam), np.cos(lam), np.zeros_like(lam)], axis=-1)
-        north = np.stack([-np.sin(phi) * np.cos(lam), -np.sin(phi) * np.sin(lam), np.cos(phi)], axis=-1)
+        xyz, east, north = _axes(lat, lon)
         angle = xyz @ self.vector.T + self.phase
         slope = -np.sin(angle) * (self.amplitude / _RADIUS)
         return (
@@ -207,30 +205,31 @@ class _Flow:
         self.needs, self.grid, self.config = needs, grid, config
         self.waves = _Waves(np.random.default_rng([config.seed, 1]))
         lat, lon = (axis.ravel() for axis in np.meshgrid(grid.lat, grid.lon, indexing="ij"))
-        self.lat, self.lon, self.xyz = lat, lon, _unit(lat, lon)
-        # (u, v, psi), each (cell, wave): the synthesis of a field is one matrix product.
-        self.basis = np.stack([each.astype(np.float32) for each in self.waves.at(lat, lon)])
-        self.mean = np.stack([each[:, None] for each in _mean_flow(lat)]).astype(np.float32)
+        self.xyz = _axes(lat, lon)[0]
+        # (u, v, psi), each (wave, cell): the synthesis of a field is one matrix product.
+        self.basis = np.stack([each.T.astype(np.float32) for each in self.waves.at(lat, lon)])
+        self.mean = np.stack([each[None] for each in _mean_flow(lat)]).astype(np.float32)
         self.coriolis = (2 * _OMEGA * np.sin(np.radians(lat))).astype(np.float32)
 
     def fields(self, times: np.ndarray) -> np.ndarray:
         """Return (time, variable, level, lat, lon) float32, variables u, v and geopotential."""
         if times.size == 0:
             return np.empty((0, 3, len(LEVELS), *self.grid.shape), np.float32)
-        common = self._synthesise(np.stack([self._conditioned(when) for when in times], axis=1)) + self.mean
-        sheared = self._synthesise(np.stack([_SHEARED * self._free(when, 2) for when in times], axis=1))
-        out = common[:, None] + _SHEAR[:, None, None].astype(np.float32) * sheared[:, None]
+        common = self._synthesise([self._conditioned(when) for when in times]) + self.mean
+        sheared = self._synthesise([_SHEARED * self._free(when, 2) for when in times])
+        out = np.empty((len(times), 3, len(LEVELS), len(self.xyz)), np.float32)
+        for level, share in enumerate(_SHEAR.astype(np.float32)):
+            np.multiply(sheared.swapaxes(0, 1), share, out=out[:, :, level])
+            out[:, :, level] += common.swapaxes(0, 1)
         for step, when in enumerate(times):
-            self._add_vortices(out[..., step], when)
-        balanced = self.coriolis[:, None] * out[2] + _GEOPOTENTIAL[:, None, None].astype(np.float32)
-        out[2] = balanced
-        return np.ascontiguousarray(np.moveaxis(out, -1, 0)).reshape(
-            len(times), 3, len(LEVELS), *self.grid.shape
-        )
+            self._add_vortices(out[step], when)
+        out[:, 2] *= self.coriolis
+        out[:, 2] += _GEOPOTENTIAL[:, None].astype(np.float32)
+        return out.reshape(len(times), 3, len(LEVELS), *self.grid.shape)
 
-    def _synthesise(self, coefficients: np.ndarray) -> np.ndarray:
-        """Return (u, v, psi) on the grid, (3, cell, time)."""
-        return np.matmul(self.basis, coefficients.astype(np.float32))
+    def _synthesise(self, coefficients: list[np.ndarray]) -> np.ndarray:
+        """Return (u, v, psi) on the grid, (3, time, cell), from the coefficients of each time."""
+        return np.matmul(np.stack(coefficients).astype(np.float32), self.basis)
 
     def _free(self, when: np.datetime64, stream: int) -> np.ndarray:
         """Return coefficients of unit variance that change smoothly in time and can be had at any time."""
@@ -274,10 +273,11 @@ class _Flow:
                 self._add_vortex(fields, self.needs.lat[i], self.needs.lon[i], self.needs.wind[i])
 
     def _add_vortex(self, fields: np.ndarray, lat: float, lon: float, wind: float) -> None:
-        near = np.flatnonzero(self.xyz @ _unit(np.array(lat), np.array(lon)) >= np.cos(np.radians(_SPAN)))
-        from_storm = displacement(
-            np.full(near.size, lat), np.full(near.size, lon), self.lat[near], self.lon[near], "tangent"
-        )
+        outward, east, north = (self.xyz @ axis for axis in _axes(np.array(lat), np.array(lon)))
+        near = np.flatnonzero(outward >= np.cos(np.radians(_SPAN)))
+        sine = np.hypot(east[near], north[near])
+        stretch = EARTH_RADIUS_KM * np.arctan2(sine, outward[near]) / np.where(sine > 0, sine, 1.0)
+        from_storm = np.column_stack([stretch * east[near], stretch * north[near]])
         square = (from_storm**2).sum(axis=-1) / _VORTEX_KM**2
         spin = 1.0 if lat >= 0 else -1.0
         # The wind of a Gaussian streamfunction is strongest at one radius, where x exp(-x^2/2) = exp(-1/2).

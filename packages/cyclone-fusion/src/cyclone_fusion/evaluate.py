@@ -32,6 +32,7 @@ from cyclone_fusion.scores import (
 from cyclone_fusion.split import Split, split_samples
 from cyclone_fusion.train import ELLIPSE_LEVEL
 from isopleth.config import config_hash
+from isopleth.errors import DataError
 from isopleth.report import (
     Claim,
     Cost,
@@ -45,6 +46,9 @@ from isopleth.report import (
 )
 from isopleth.verify import group_bootstrap
 
+# What tells rows and claims of a simulated atmosphere from those of real data.
+IN_SIMULATION: dict[str, Any] = {"data": "simulated atmosphere"}
+SIMULATED_MARK = "Simulated: "
 TASK = "Forecast where a tropical cyclone will be in {leads} h, scored by great-circle error on {side}."
 
 
@@ -80,13 +84,13 @@ class Outcome:
         errors, baselines = self.errors, self.baseline_errors
         return [
             *score_errors(self.samples, errors, baselines, seed=seed, **stratum),
-            *score_skill(self.samples, errors, baselines[CLIPER], "cliper", seed=seed),
-            *score_components(self.samples, self.moved, self.baselines),
-            *score_floor(self.samples),
+            *score_skill(self.samples, errors, baselines[CLIPER], "cliper", seed=seed, **stratum),
+            *score_components(self.samples, self.moved, self.baselines, **stratum),
+            *score_floor(self.samples, **stratum),
         ]
 
 
-def score_coverage(samples: xr.Dataset, found: Prediction, *, seed: int) -> list[Score]:
+def score_coverage(samples: xr.Dataset, found: Prediction, *, seed: int, **stratum: Any) -> list[Score]:
     """Score how often the truth lies in the 90 % ellipse, with an interval from whole storms."""
     covers, known = _covers(samples, found)
     scores = []
@@ -102,7 +106,7 @@ def score_coverage(samples: xr.Dataset, found: Prediction, *, seed: int) -> list
                 variable="track_position",
                 units="1",
                 better="higher",
-                stratum={"lead_hours": hours, "basin": "all"},
+                stratum={**stratum, "lead_hours": hours, "basin": "all"},
                 model=float(share.mean()),
                 interval=group_bootstrap(share, storms, seed=seed).ends,
                 n=len(np.unique(storms)),
@@ -111,43 +115,47 @@ def score_coverage(samples: xr.Dataset, found: Prediction, *, seed: int) -> list
     return scores
 
 
-def judge_coverage(samples: xr.Dataset, found: Prediction, *, seed: int) -> Claim:
-    """Judge whether the ellipses hold what they say at the first lead: the interval must hold the level."""
+def judge_coverage(samples: xr.Dataset, found: Prediction, *, seed: int, mark: str = "") -> Claim:
+    """Judge whether the ellipses hold what they say at the first lead: the interval must hold the level.
+
+    `mark` goes before the sentence.
+    """
     covers, known = _covers(samples, found)
     here = known[:, 0]
     storms = samples["track_id"].values[here]
     interval = group_bootstrap(covers[here, 0].astype(float), storms, seed=seed, draws=2000)
     low, high = (end - ELLIPSE_LEVEL for end in interval.ends)
     return Claim(
-        claim=f"The {ELLIPSE_LEVEL:.0%} ellipses hold {ELLIPSE_LEVEL:.0%} of the errors",
+        claim=f"{mark}The {ELLIPSE_LEVEL:.0%} ellipses hold {ELLIPSE_LEVEL:.0%} of the errors",
         holds=low <= 0 <= high,
         difference=float(interval.value) - ELLIPSE_LEVEL,
         interval=(low, high),
+        units="1",
         evidence=f"share of errors inside minus {ELLIPSE_LEVEL}, bootstrap over {len(np.unique(storms))} "
         "test storms; holds if the interval contains zero",
     )
 
 
-def score_operational(outcome: Outcome, files: Sequence[str], *, seed: int) -> list[Score]:
+def score_operational(outcome: Outcome, files: Sequence[str], *, seed: int, **stratum: Any) -> list[Score]:
     """Score on the forecasts that the operational models, CLIPER and the network have all made."""
     samples, model = outcome.samples, outcome.errors
     theirs = align_errors(pd.concat([read_error_database(path) for path in files]), samples)
     reference = outcome.baseline_errors[CLIPER]
     common = homogeneous(model, reference, *theirs.values())
+    if not common.any():
+        raise DataError(
+            f"operational must hold forecasts from fixes of the {len(np.unique(samples['track_id'].values))} "
+            f"test storms at leads {samples['lead'].values.tolist()} h, got none that all have made",
+            where=", ".join(files),
+        )
     own = np.where(common, model, np.nan)
     label = "homogeneous with " + ", ".join(theirs)
-    scores = score_errors(samples, own, {**theirs, CLIPER: reference}, seed=seed, sample=label)
-    return [score for score in scores if score.metric == "mean_error" and "basin" in score.stratum]
+    scores = score_errors(samples, own, {**theirs, CLIPER: reference}, seed=seed, sample=label, **stratum)
+    return [score for score in scores if "basin" in score.stratum]
 
 
 def describe_data(data: str, split: Split, *, simulated: bool) -> DataCard:
     """Say what was learned from and what was tested on."""
-
-    def side(samples: xr.Dataset) -> str:
-        season = samples["season"].values
-        storms = len(np.unique(samples["track_id"].values))
-        return f"seasons {season.min()}-{season.max()}, {storms} storms, {samples.sizes['sample']} fixes"
-
     arrays = [split.train["features"].values, split.test["features"].values, split.test["target"].values]
     tracks = SOURCE if data == "sample" else data
     return DataCard(
@@ -156,10 +164,17 @@ def describe_data(data: str, split: Split, *, simulated: bool) -> DataCard:
         else ("IBTrACS" if data == "sample" else Path(data).name),
         kind="simulated" if simulated else "real",
         source=f"{SIMULATED}; tracks: {tracks}" if simulated else tracks,
-        train=f"{side(split.train)}; weights chosen on {side(split.validate)}",
-        test=side(split.test),
+        train=f"{describe_side(split.train)}; weights chosen on {describe_side(split.validate)}",
+        test=describe_side(split.test),
         fingerprint=fingerprint(*arrays),
     )
+
+
+def describe_side(samples: xr.Dataset) -> str:
+    """Say which seasons, and how many storms and fixes, a side of the split has."""
+    season = samples["season"].values
+    storms = len(np.unique(samples["track_id"].values))
+    return f"seasons {season.min()}-{season.max()}, {storms} storms, {samples.sizes['sample']} fixes"
 
 
 def evaluate_network(config: EvaluateConfig) -> dict[str, Any]:
@@ -172,12 +187,14 @@ def evaluate_network(config: EvaluateConfig) -> dict[str, Any]:
     with measure_cost() as meter:
         found = ensemble.predict(split.test)
     outcome = Outcome(split.test, found.moved, forecast_baselines(split))
-    scores, claims = outcome.scores(), _claims(outcome)
+    # Rows and claims say it themselves, since a record has one kind of data.
+    marked, mark = (IN_SIMULATION, SIMULATED_MARK) if simulated else ({}, "")
+    scores, claims = outcome.scores(**marked), _claims(outcome, mark)
     if config.operational:
-        scores += score_operational(outcome, config.operational, seed=0)
+        scores += score_operational(outcome, config.operational, seed=0, **marked)
     if found.factor is not None:
-        scores += score_coverage(split.test, found, seed=0)
-        claims.append(judge_coverage(split.test, found, seed=0))
+        scores += score_coverage(split.test, found, seed=0, **marked)
+        claims.append(judge_coverage(split.test, found, seed=0, mark=mark))
     leads = ", ".join(map(str, ensemble.config.sample.lead_hours))
     side = "later seasons" if by.by == "season" else "other storms of the same seasons"
     evaluation = Evaluation(
@@ -215,12 +232,12 @@ def mean_over_seeds(samples: xr.Dataset, moved: Sequence[np.ndarray]) -> np.ndar
     return np.mean([errors_km(samples, each) for each in moved], axis=0)
 
 
-def _claims(outcome: Outcome) -> list[Claim]:
+def _claims(outcome: Outcome, mark: str) -> list[Claim]:
     errors = outcome.errors
     baselines: Mapping[str, np.ndarray] = outcome.baselines
     return [
         claim_smaller(
-            f"The network errs less than {name}",
+            f"{mark}The network errs less than {name}",
             outcome.samples,
             errors,
             errors_km(outcome.samples, baselines[name]),

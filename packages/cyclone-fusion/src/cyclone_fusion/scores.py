@@ -74,7 +74,7 @@ def along_and_cross(samples: xr.Dataset, moved: np.ndarray) -> tuple[np.ndarray,
 def score_errors(
     samples: xr.Dataset, model: np.ndarray, baselines: Arrays, *, seed: int, **stratum: Any
 ) -> list[Score]:
-    """Score mean errors of all samples together and in every group, and medians over all, lead after lead.
+    """Score mean and median errors of all samples together and in every group, lead after lead.
 
     Parameters
     ----------
@@ -100,13 +100,18 @@ def score_errors(
             own = {name: errors[chosen, lead] for name, errors in baselines.items()}
             where = {**stratum, "lead_hours": hours, **(group or {"basin": "all"})}
             scores.append(_mean_score(model[chosen, lead], own, storms, where, seed))
-            if not group:
-                scores.append(_median_score(model[chosen, lead], own, count, where))
+            scores.append(_median_score(model[chosen, lead], own, count, where))
     return scores
 
 
 def score_skill(
-    samples: xr.Dataset, model: np.ndarray, reference: np.ndarray, name: str, *, seed: int
+    samples: xr.Dataset,
+    model: np.ndarray,
+    reference: np.ndarray,
+    name: str,
+    *,
+    seed: int,
+    **stratum: Any,
 ) -> list[Score]:
     """Score the skill against a baseline, 1 - error / its error, with an interval from whole storms."""
     scores = []
@@ -128,7 +133,7 @@ def score_skill(
                 variable=VARIABLE,
                 units="1",
                 better="higher",
-                stratum={"lead_hours": hours, "basin": "all"},
+                stratum={**stratum, "lead_hours": hours, "basin": "all"},
                 model=float(interval.value),
                 interval=interval.ends,
                 n=len(np.unique(storms)),
@@ -137,7 +142,9 @@ def score_skill(
     return scores
 
 
-def score_components(samples: xr.Dataset, moved: np.ndarray, baselines: Arrays) -> list[Score]:
+def score_components(
+    samples: xr.Dataset, moved: np.ndarray, baselines: Arrays, **stratum: Any
+) -> list[Score]:
     """Score the mean absolute error along and across the way; `baselines` are displacements too."""
     scores = []
     parts = {name: along_and_cross(samples, each) for name, each in {"": moved, **baselines}.items()}
@@ -153,7 +160,7 @@ def score_components(samples: xr.Dataset, moved: np.ndarray, baselines: Arrays) 
                     variable=VARIABLE,
                     units=KM,
                     better="lower",
-                    stratum={"lead_hours": hours, "basin": "all"},
+                    stratum={**stratum, "lead_hours": hours, "basin": "all"},
                     model=mean.pop(""),
                     baselines=mean,
                     n=len(np.unique(samples["track_id"].values[known])),
@@ -162,7 +169,7 @@ def score_components(samples: xr.Dataset, moved: np.ndarray, baselines: Arrays) 
     return scores
 
 
-def score_floor(samples: xr.Dataset) -> list[Score]:
+def score_floor(samples: xr.Dataset, **stratum: Any) -> list[Score]:
     """Give the error that the noise of a simulated atmosphere alone costs, where it is known."""
     if "floor_km" not in samples:
         return []
@@ -173,7 +180,7 @@ def score_floor(samples: xr.Dataset) -> list[Score]:
             variable=VARIABLE,
             units=KM,
             better="lower",
-            stratum={"lead_hours": hours, "basin": "all"},
+            stratum={**stratum, "lead_hours": hours, "basin": "all"},
             model=float(np.nanmean(floor[:, lead])),
             n=len(np.unique(samples["track_id"].values)),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,19 @@ from cyclone_fusion.config import WindowConfig
 from cyclone_fusion.config.data import STEP_HOURS
 from isopleth.data.cluster import run_tasks
 from isopleth.errors import DataError
-from isopleth.grid import Grid, cut_window
+from isopleth.grid import Grid, WindowIndex, window_index
 from isopleth.io import open_fields
 
 # Components whose sign turns beyond a pole.
 _VECTORS = ("u_component_of_wind", "v_component_of_wind")
-_TASK_BYTES = 128 * 2**20
+# What one call reads of a variable: stored chunks are fetched and decoded side by side within a call.
+_READ_BYTES = 16 * 2**20
+# Reads that are under way together, so that every thread has some.
+_READS_A_TASK = 8
 
 
 def open_window_fields(source: Any, config: WindowConfig) -> xr.Dataset:
-    """Open the variables and levels that windows are cut from, lazily and chunked for dask.
+    """Open the variables and levels that windows are cut from, lazily.
 
     Parameters
     ----------
@@ -36,7 +40,7 @@ def open_window_fields(source: Any, config: WindowConfig) -> xr.Dataset:
     isopleth.errors.DataError
         If a variable or level is missing, or the grid cannot give the spacing.
     """
-    fields = open_fields(source, variables=list(config.variables), chunks={})
+    fields = open_fields(source, variables=list(config.variables))
     where = None if isinstance(source, xr.Dataset) else source
     for name in config.variables:
         if name not in fields:
@@ -56,8 +60,8 @@ def open_window_fields(source: Any, config: WindowConfig) -> xr.Dataset:
             hint="name in --window.levels those to use",
         )
     stride_of(Grid.of(fields), config)
-    chosen = fields[list(config.variables)].isel(level=[have.index(level) for level in config.levels])
-    return chosen.transpose("time", "level", "lat", "lon", ...)
+    places = _as_slice(np.array([have.index(level) for level in config.levels]))
+    return fields[list(config.variables)].isel(level=places).transpose("time", "level", "lat", "lon", ...)
 
 
 def stride_of(grid: Grid, config: WindowConfig) -> int:
@@ -90,6 +94,14 @@ class _Cuts:
     offset: np.ndarray
     lat: np.ndarray
     lon: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Cuts that one read serves, and the step of the fields of each."""
+
+    cuts: slice
+    rows: np.ndarray
 
 
 class WindowCutter:
@@ -145,19 +157,20 @@ class WindowCutter:
     def cut(self, *, first: int = 0, scheduler: str | None = None) -> Iterator[np.ndarray]:
         """Yield windows of consecutive samples, (sample, channel, row, column) float32, from a sample on.
 
-        Each field is read once; in memory are only the fields of a task and the samples that still wait for
-        one of their offsets.
+        Each field is read once; in memory are only the fields of a few reads and the samples that still wait
+        for one of their offsets.
         """
         self.require_covered()
         cuts = self._plan(first)
         blocks = list(self._blocks(cuts))
-        tasks = (self._task(number, cuts, block) for number, block in enumerate(blocks))
+        starts = range(0, len(blocks), _READS_A_TASK)
+        tasks = (self._task(start, cuts, blocks[start : start + _READS_A_TASK]) for start in starts)
         waiting: dict[int, np.ndarray] = {}
         pending: dict[int, np.ndarray] = {}
         left: dict[int, int] = {}
         given, turn = first, 0
-        for number, windows in run_tasks(tasks, scheduler):
-            pending[number] = windows
+        for done in run_tasks(tasks, scheduler):
+            pending |= dict(done)
             while turn in pending:
                 self._sort_in(cuts, blocks[turn], pending.pop(turn), waiting, left)
                 turn += 1
@@ -196,42 +209,64 @@ class WindowCutter:
             )
         return self.samples["past_lat"].values[:, step], self.samples["past_lon"].values[:, step]
 
-    def _blocks(self, cuts: _Cuts) -> Iterator[tuple[slice, np.ndarray]]:
-        """Group the cuts by stretches of fields that are read at once: the source's own chunks, or more."""
+    def _blocks(self, cuts: _Cuts) -> Iterator[_Block]:
+        """Group the cuts by the fields that are read at once: whole chunks of the source."""
         rows = np.searchsorted(self.field_times, cuts.time)
-        chunk = self._rows_in_task()
-        edges = np.flatnonzero(np.diff(rows // chunk)) + 1
+        edges = np.flatnonzero(np.diff(np.searchsorted(self._chunk_ends(), rows, side="right"))) + 1
         for piece in np.split(np.arange(len(rows)), edges):
             if piece.size:
-                yield slice(int(piece[0]), int(piece[-1]) + 1), np.unique(rows[piece])
+                yield _Block(slice(int(piece[0]), int(piece[-1]) + 1), rows[piece])
 
-    def _rows_in_task(self) -> int:
-        """Return how many time steps a task reads: whole chunks of the source."""
-        stored = max(max(self.fields[name].chunksizes["time"], default=1) for name in self.config.variables)
-        step = 4 * len(self.config.variables) * len(self.config.levels) * int(np.prod(self.grid.shape))
-        return int(stored) * max(1, _TASK_BYTES // (step * int(stored)))
+    def _chunk_ends(self) -> np.ndarray:
+        """Return where a read may end: dask's chunks as they are, stored ones as many as fit."""
+        arrays = [self.fields[name] for name in self.config.variables]
+        if self._on_dask:
+            return reduce(np.intersect1d, [np.cumsum(array.chunksizes["time"]) for array in arrays])
+        stored = [array.encoding.get("preferred_chunks", {}) for array in arrays]
+        steps = max(chunks.get("time", 1) for chunks in stored)
+        levels = max(chunks.get("level", len(self.config.levels)) for chunks in stored)
+        bytes_a_chunk = 4 * steps * levels * int(np.prod(self.grid.shape))
+        steps *= max(1, _READ_BYTES // bytes_a_chunk)
+        return np.arange(steps, len(self.field_times) + steps, steps)
 
-    def _task(self, number: int, cuts: _Cuts, block: tuple[slice, np.ndarray]) -> Any:
+    @property
+    def _on_dask(self) -> bool:
+        return any(self.fields[name].chunks is not None for name in self.config.variables)
+
+    def _task(self, first: int, cuts: _Cuts, blocks: list[_Block]) -> Any:
         from dask.delayed import delayed
 
-        here, rows = block
-        fields = [self.fields[name].isel(time=rows).data for name in self.config.variables]
-        place = np.searchsorted(rows, np.searchsorted(self.field_times, cuts.time[here]))
+        return delayed(list)([self._cut(first + i, cuts, block) for i, block in enumerate(blocks)])
+
+    def _cut(self, number: int, cuts: _Cuts, block: _Block) -> Any:
+        from dask.delayed import delayed
+
+        rows = np.unique(block.rows)
+        if self._on_dask:
+            # Steps between are in the same chunk: leaving them out would only cost a copy.
+            rows = np.arange(rows[0], rows[-1] + 1)
         return delayed(_cut_block)(
-            number, fields, self.grid, place, cuts.lat[here], cuts.lon[here], self.config, self.stride
+            number,
+            [_read_later(self.fields[name].variable[_as_slice(rows)]) for name in self.config.variables],
+            self.grid,
+            np.searchsorted(rows, block.rows),
+            cuts.lat[block.cuts],
+            cuts.lon[block.cuts],
+            self.config,
+            self.stride,
         )
 
     def _sort_in(
         self,
         cuts: _Cuts,
-        block: tuple[slice, np.ndarray],
+        block: _Block,
         windows: np.ndarray,
         waiting: dict[int, np.ndarray],
         left: dict[int, int],
     ) -> None:
         """Put the windows of a block where their samples wait for them."""
         offsets, per = len(self.config.offset_hours), windows.shape[1]
-        pairs = zip(cuts.sample[block[0]].tolist(), cuts.offset[block[0]].tolist(), strict=True)
+        pairs = zip(cuts.sample[block.cuts].tolist(), cuts.offset[block.cuts].tolist(), strict=True)
         for row, (sample, offset) in enumerate(pairs):
             if sample not in waiting:
                 waiting[sample] = np.empty((offsets * per, *windows.shape[2:]), np.float32)
@@ -265,9 +300,16 @@ def list_uncovered(samples: xr.Dataset, covered: np.ndarray) -> str:
     return json.dumps(dict(zip(storms.tolist(), counts.tolist(), strict=True)))
 
 
+def _read_later(variable: xr.Variable) -> Any:
+    """Hand a lazy variable to a task: as it is, or as the task that computes its one chunk."""
+    if variable.chunks is None:
+        return variable
+    return variable.data.rechunk(-1).to_delayed(optimize_graph=False).item()
+
+
 def _cut_block(
     number: int,
-    fields: list[np.ndarray],
+    fields: list[Any],
     grid: Grid,
     place: np.ndarray,
     lat: np.ndarray,
@@ -276,24 +318,31 @@ def _cut_block(
     stride: int,
 ) -> tuple[int, np.ndarray]:
     """Cut windows (cut, variable x level, row, column) from fields (time, level, lat, lon)."""
-    levels = fields[0].shape[1]
-    reach = (config.size - 1) * stride + 1
+    levels, reach = len(config.levels), (config.size - 1) * stride + 1
     out = np.empty((len(place), len(fields) * levels, config.size, config.size), np.float32)
-    for step in np.unique(place):
-        here = np.flatnonzero(place == step)
-        for i, (name, field) in enumerate(zip(config.variables, fields, strict=True)):
-            cut = cut_window(
-                np.asarray(field[step]),
-                grid,
-                lat[here],
-                lon[here],
-                reach,
-                reach,
-                vector=name in _VECTORS,
-                outside="nan",
-            )
+    index = window_index(grid, lat, lon, reach, reach, outside="nan")
+    steps = [(int(step), np.flatnonzero(place == step)) for step in np.unique(place)]
+    windows_of = [(step, here, _choose(index, here)) for step, here in steps]
+    for i, (name, field) in enumerate(zip(config.variables, fields, strict=True)):
+        values = np.asarray(field)
+        for step, here, windows in windows_of:
+            cut = windows.take(values[step], vector=name in _VECTORS)
             out[here, i * levels : (i + 1) * levels] = np.moveaxis(cut[..., ::stride, ::stride], 1, 0)
     return number, out
+
+
+def _choose(index: WindowIndex, centres: np.ndarray) -> WindowIndex:
+    """Keep the windows of some centres."""
+    return WindowIndex(**{name: values[centres] for name, values in vars(index).items()})
+
+
+def _as_slice(places: np.ndarray) -> slice | np.ndarray:
+    """Write evenly ascending places as a slice: stores read a slice faster than a list."""
+    steps = np.unique(np.diff(places))
+    if steps.size > 1 or (steps.size and steps[0] < 1):
+        return places
+    step = int(steps[0]) if steps.size else 1
+    return slice(int(places[0]), int(places[-1]) + 1, step)
 
 
 def _list(levels: list[float]) -> str:
