@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from climalign.alignment import align_coarse, block_centres, to_regular, trim
+from climalign.alignment import align_coarse, block_centres, join_seam, to_regular, trim
 from isopleth.errors import ConfigError, DataError
 
 
@@ -76,3 +76,23 @@ def test_curvilinear_fields_need_a_resolution_and_get_a_regular_grid():
     assert regular["lat"].ndim == 1
     np.testing.assert_allclose(np.diff(regular["lat"]), 0.5)
     assert bool(regular["t"].notnull().any())
+
+
+def test_a_region_across_greenwich_is_one_piece():
+    whole = field(np.arange(40.5, 44), np.arange(-9.5, 10))
+    parts = whole.assign_coords(lon=whole["lon"] % 360).sortby("lon")
+    xr.testing.assert_allclose(join_seam(parts), whole)
+    fine = field(np.arange(40.125, 44, 0.25), np.arange(-5.875, 6, 0.25))
+    aligned = align_coarse(parts, fine, 4, align="strict")
+    np.testing.assert_allclose(aligned["lon"], np.arange(-5.5, 6))
+    np.testing.assert_allclose(
+        aligned["t"][0], np.add.outer(aligned["lat"].values, 2 * aligned["lon"].values)
+    )
+
+
+@pytest.mark.parametrize(
+    "lon", [np.arange(0, 360, 30.0), np.array([10.0, 11, 12, 40, 41]), np.array([5.0, 6])]
+)
+def test_other_axes_are_left_alone(lon):
+    fields = field(np.arange(3.0), lon)
+    xr.testing.assert_identical(join_seam(fields), fields)

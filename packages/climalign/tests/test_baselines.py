@@ -70,6 +70,67 @@ def test_quantile_mapping_needs_distributions_and_no_pairs():
     assert abs(mapped.std() / other.std() - 1) < 0.05
 
 
+def naive_mapping(source, target, months, given, given_months, quantiles):
+    """Map quantiles of a cell in float64, month by month: differences at mid-quantiles, held beyond."""
+    places = (np.arange(quantiles) + 0.5) / quantiles
+    result = np.empty(len(given))
+    for month in np.unique(given_months):
+        ours, theirs = (np.quantile(each[months == month], places) for each in (source, target))
+        chosen = given_months == month
+        result[chosen] = given[chosen] + np.interp(given[chosen], ours, theirs - ours)
+    return result
+
+
+@pytest.mark.parametrize("kind", ["temperature", "precipitation"])
+def test_quantile_mapping_is_that_of_a_naive_loop(kind):
+    draw = rng()
+    if kind == "temperature":
+        source, target, given = (280 + draw.normal(0, s, size=(365, 2, 2)) for s in (3, 4, 3))
+    else:
+        source, target, given = (draw.gamma(0.4, s, size=(365, 2, 2)) for s in (5, 9, 5))
+    sides = fields(source), fields(target.repeat(4, 1).repeat(4, 2), 2021), fields(given, 2031)
+    made = QuantileMapping(kind, 4).fit(*sides[:2]).predict(sides[2])
+    before, now = (
+        interpolate(each.values, 4).astype(np.float32).astype(float) for each in (sides[0], sides[2])
+    )
+    months = sides[0].months
+    for row, column in ((0, 0), (3, 6), (7, 7)):
+        expected = naive_mapping(
+            before[:, row, column], sides[1].values[:, row, column].astype(float), months,
+            now[:, row, column], months, 50,
+        )  # fmt: skip
+        expected = np.clip(expected, 0, None) if kind == "precipitation" else expected
+        np.testing.assert_allclose(made[:, row, column], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["temperature", "precipitation"])
+def test_bcsd_is_a_mapping_of_block_means_and_the_interpolated_anomaly(kind):
+    draw = rng()
+    temperature = kind == "temperature"
+    shapes = (365, 2, 2), (365, 8, 8), (365, 2, 2)
+    source, target, given = (
+        280 + draw.normal(0, 3, size=each) if temperature else draw.gamma(0.6, 6, size=each)
+        for each in shapes
+    )
+    sides = fields(source), fields(target, 2021), fields(given, 2031)
+    made = Bcsd(kind, 4).fit(*sides[:2]).predict(sides[2])
+    months, blocks = sides[0].months, sides[1].block_means(4).values.astype(float)
+    corrected = np.empty((365, 2, 2))
+    for place in np.ndindex(2, 2):
+        cell = (slice(None), *place)
+        corrected[cell] = naive_mapping(source[cell], blocks[cell], months, given[cell], months, 50)
+    corrected = corrected if temperature else np.clip(corrected, 0, None)
+    expected = np.empty((365, 8, 8))
+    for month in range(12):
+        chosen = months == month
+        block, fine = blocks[chosen].mean(0), target[chosen].mean(0)
+        if temperature:
+            expected[chosen] = fine + interpolate(corrected[chosen] - block, 4)
+        else:
+            expected[chosen] = fine * interpolate(corrected[chosen] / block, 4)
+    np.testing.assert_allclose(made, expected, atol=5e-3, rtol=1e-3)
+
+
 def test_bcsd_corrects_the_coarse_field_and_adds_the_pattern():
     pattern = rng().normal(size=(4, 4))
     pattern -= pattern.mean()

@@ -46,7 +46,8 @@ def files(world, tmp_path):
 @pytest.fixture
 def prepared(files, capsys):
     periods = years("--train_coarse", "[2000,2000]", "--train_fine", "[2001,2001]")
-    run(capsys, "prepare", files / "coarse.nc", files / "fine.nc", *periods, "--out", files / "prepared")
+    words = [*periods, "--data", "simulated", "--out", files / "prepared"]
+    run(capsys, "prepare", files / "coarse.nc", files / "fine.nc", *words)
     return files / "prepared"
 
 
@@ -89,7 +90,27 @@ def test_prepare_train_predict_evaluate(trained, prepared, files, capsys):
     assert set(rmse.baselines) == {"nearest", "bilinear", "quantile mapping", "BCSD", "BMD (supervised)"}
     assert rmse.baselines["bilinear"] < 3
     assert len(record.claims) == 6
+    assert record.data.kind == "simulated"
     assert (out / "report.html").is_file()
+
+
+def test_folds_roll_over_the_last_days(prepared, files, capsys):
+    out = files / "folds"
+    options = [
+        "--folds", 2, "--test_days", 90, "--validate_days", 60, "--embargo_days", 7, "--supervised", "false",
+        "--sampling.members", 2, "--sampling.temperature", 0.1, "--quantiles", 10,
+    ]  # fmt: skip
+    words = ["crossvalidate", prepared, "--out", out, *options, *SHORT, "--fit.batch_size", 400, *FLOW]
+    assert run(capsys, *words)["folds"] == 2
+    record = read_evaluation(out)
+    assert record.data.test == "2004-07-05 to 2004-12-31"
+    assert "7 days left out" in record.data.train
+    assert {score.n for score in record.scores if score.metric == "rmse"} == {2}
+    for number, (last, first) in enumerate([("2004-06-27", "2004-07-05"), ("2004-09-25", "2004-10-03")]):
+        split = yaml.safe_load((out / f"fold-{number}" / "train" / "config.yaml").read_text())["split"]
+        assert (split["validate_fine"][1], split["test"][0]) == (last, first)
+    assert tool.main([str(word) for word in words]) == 2
+    assert "resume" in capsys.readouterr().err
 
 
 def write_paper_files(folder, variable, *, seus):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from climalign.config import PrepareConfig, SplitConfig
-from climalign.data import COARSE, FINE, check_embargo, open_prepared, prepare_fields
+from climalign.data import COARSE, FINE, Fields, check_embargo, open_prepared, prepare_fields
 from climalign.folds import rolling_splits
 from climalign.sample import PRECIPITATION, TEMPERATURE
 from isopleth.errors import ConfigError, DataError
@@ -101,7 +101,7 @@ def test_the_embargo(make_prepared, split):
 
 def test_rolling_folds_test_each_of_the_last_days_once():
     days = np.datetime64("2000-01-01") + np.arange(3000)
-    splits = rolling_splits(days)
+    splits = rolling_splits(days.astype(str))
     tested = [np.arange(np.datetime64(s.test[0]), np.datetime64(s.test[1]) + 1) for s in splits]
     assert [len(each) for each in tested] == [146] * 5
     np.testing.assert_array_equal(np.concatenate(tested), days[-730:])
@@ -111,7 +111,26 @@ def test_rolling_folds_test_each_of_the_last_days_once():
     starts = [split.train_fine[0] for split in splits]
     assert starts == sorted(set(starts))
     with pytest.raises(DataError, match="1101 are the least"):
-        rolling_splits(days[:1000])
+        rolling_splits(days[:1000].astype(str))
+
+
+def test_whether_nature_made_the_data_is_kept_with_them(world, tmp_path):
+    prepare(world, tmp_path, data="simulated")
+    prepared = open_prepared(tmp_path / "prepared")
+    assert prepared.kind == "simulated"
+    assert PrepareConfig(coarse="a", fine="b").data == "real"
+    assert prepared.common_days[[0, -1]].tolist() == ["2000-01-01", "2004-12-31"]
+    with pytest.raises(ConfigError, match="data must be one of"):
+        PrepareConfig(coarse="a", fine="b", data="dreamt")
+
+
+def test_block_means_are_of_known_cells():
+    values = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
+    values[0, 0, 0] = values[0, 2:, 2:] = np.nan
+    days = np.array(["2000-01-01"], "datetime64[ns]")
+    means = Fields(values, days, np.arange(4.0), np.arange(4.0), "K", "t").block_means(2)
+    np.testing.assert_allclose(means.values, [[[(1 + 4 + 5) / 3, 4.5], [10.5, np.nan]]])
+    assert means.lat.tolist() == means.lon.tolist() == [0.5, 2.5]
 
 
 def test_splits_of_no_sense_are_refused():

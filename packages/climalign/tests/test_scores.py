@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -96,6 +98,25 @@ def test_indices_of_temperature_and_of_daily_minima():
     assert float(found["TXn"][0, 0, 0]) == 280
     least = compute_indices(field(values, "K", "minimum_2m_temperature"), "temperature")
     assert list(least) == ["TNn"]
+
+
+def test_daily_minima_are_judged_by_their_least():
+    trial = make_trial(spread=0.5)
+    found = measure(replace(trial, truth=trial.truth.rename("minimum_2m_temperature")))
+    assert np.isfinite(found["TNn_bias"][MODEL]).all()
+    sentences = [claim.claim for claim in judge("temperature", found, unit="quarters")]
+    assert len(sentences) == 5
+    assert sum("TNn" in each for each in sentences) == 1
+    assert not any("TXx" in each for each in sentences)
+
+
+def test_a_test_shorter_than_a_quarter_counts_as_one():
+    trial = make_trial()
+    month = trial.select(np.arange(366) < 30)
+    assert [int(each.sum()) for each in month.quarters] == [30]
+    found = measure(month)
+    assert len(found["rmse"][MODEL]) == 1
+    assert judge("temperature", found, unit="quarters") == []
 
 
 def test_rain_of_unknown_units_is_refused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -12,6 +12,9 @@ from isopleth.errors import ConfigError, DataError
 from isopleth.grid import Grid, longitude_difference
 from isopleth.io import regrid
 
+Fields = TypeVar("Fields", xr.Dataset, xr.DataArray)
+# A step this much longer than most is a hole.
+_HOLE = 1.9
 # Share of a coarse cell by which its centre may lie off the block's.
 _TOLERANCE = 0.05
 
@@ -65,6 +68,7 @@ def align_coarse(
         If the coarse fields do not cover the fine ones, or do not nest and `align` is strict.
     """
     lat, lon = (block_centres(fine[dim].values.astype(float), factor) for dim in ("lat", "lon"))
+    coarse = join_seam(coarse)
     found = _select_nested(coarse, lat, lon)
     if found is not None:
         return found
@@ -88,6 +92,20 @@ def align_coarse(
     return result
 
 
+def join_seam(fields: Fields) -> Fields:
+    """Let the longitudes of a region across Greenwich follow each other: 0, 5, 350, 355 as -10, -5, 0, 5."""
+    lon = fields["lon"].values
+    if lon.ndim != 1 or len(lon) < 3:
+        return fields
+    steps = np.diff(lon)
+    last = int(steps.argmax())
+    around = lon[0] + 360 - lon[-1]
+    if steps[last] < _HOLE * np.median(steps) or around > _HOLE * np.median(steps):
+        return fields
+    order = np.r_[last + 1 : len(lon), : last + 1]
+    return fields.isel(lon=order).assign_coords(lon=np.where(lon > lon[last], lon - 360, lon)[order])
+
+
 def to_regular(fields: xr.Dataset, resolution: float | None) -> xr.Dataset:
     """Bring fields to a regular grid of so many degrees, by area.
 
@@ -102,7 +120,7 @@ def to_regular(fields: xr.Dataset, resolution: float | None) -> xr.Dataset:
                 "resolution must be given for a grid with 2-D coordinates, got none",
                 hint="such as --resolution 0.25",
             )
-        return fields
+        return join_seam(fields)
     lat, lon = fields["lat"].values, fields["lon"].values
     # Whole multiples: two sources at one resolution get one grid.
     axes = [

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from climalign.config import DemoConfig, EvaluateConfig, PredictConfig, PrepareConfig, TrainConfig
+from climalign.config import (
+    CrossvalidateConfig,
+    DemoConfig,
+    EvaluateConfig,
+    PredictConfig,
+    PrepareConfig,
+    TrainConfig,
+)
 from isopleth.cli import Tool
 
 tool = Tool(
@@ -44,6 +51,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     from climalign.evaluate import evaluate_model
 
     return evaluate_model(config)
+
+
+@tool.verb
+def crossvalidate(config: CrossvalidateConfig) -> dict[str, Any]:
+    """Train and score on rolling folds, each after what it has learned from, with days left out between."""
+    from climalign.crossvalidation import run_folds
+
+    return run_folds(config)
 
 
 @tool.verb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -17,10 +17,11 @@ from climalign.config import Period, PrepareConfig, SplitConfig
 from isopleth.config import config_hash
 from isopleth.data import PackedStore, open_store, pack
 from isopleth.errors import ConfigError, DataError
-from isopleth.io import Provenance, open_fields, write_json
+from isopleth.io import Provenance, find_sources, open_fields, write_json
 
 _RECORD = "prepared.json"
 COARSE, FINE = "coarse", "fine"
+DataKind = Literal["real", "simulated"]
 # A file a year, not a file a day.
 _SHARD_DAYS = 365
 # One piece more on each side of the region: what interpolation needs at its edges.
@@ -75,6 +76,17 @@ class Fields:
             attrs={"units": self.units},
         )
 
+    def block_means(self, factor: int) -> Fields:
+        """Average the known cells of each block of factor x factor; NaN where there is none."""
+        days, rows, columns = self.values.shape
+        blocks = self.values.reshape(days, rows // factor, factor, columns // factor, factor)
+        known = np.isfinite(blocks)
+        count = known.sum((2, 4))
+        total = np.where(known, blocks, 0).sum((2, 4), dtype=np.float64)
+        means = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+        lat, lon = block_centres(self.lat, factor), block_centres(self.lon, factor)
+        return Fields(means, self.times, lat, lon, self.units, self.variable)
+
     def select(self, chosen: NDArray[Any]) -> Fields:
         """Keep some days."""
         return Fields(self.values[chosen], self.times[chosen], self.lat, self.lon, self.units, self.variable)
@@ -82,12 +94,13 @@ class Fields:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Two packed stores on grids that nest."""
+    """Two packed stores on grids that nest, and whether nature or a program made what they hold."""
 
     coarse: PackedStore
     fine: PackedStore
     factor: int
     path: Path
+    kind: DataKind
 
     def load(self, which: str, period: Period) -> Fields:
         """Load a period of `COARSE` or `FINE` in physical units.
@@ -108,6 +121,11 @@ class Prepared:
             )
         return Fields.of(dataset[store.channels[0]])
 
+    @property
+    def common_days(self) -> NDArray[Any]:
+        """Dates of the days that both have, as text, in order."""
+        return np.intersect1d(name_days(self.coarse.times), name_days(self.fine.times))
+
     def load_pairs(self, period: Period) -> tuple[Fields, Fields]:
         """Load the days of a period that both have.
 
@@ -117,7 +135,7 @@ class Prepared:
             If there is none.
         """
         coarse, fine = self.load(COARSE, period), self.load(FINE, period)
-        stamps = _days(coarse.times), _days(fine.times)
+        stamps = name_days(coarse.times), name_days(fine.times)
         _, ours, theirs = np.intersect1d(*stamps, return_indices=True)
         if not len(ours):
             raise DataError(
@@ -135,9 +153,9 @@ def prepare_fields(config: PrepareConfig) -> dict[str, Any]:
     chunks = {"time": config.chunk_days}
     fine = open_fields(config.fine, variables=[names[-1]], region=config.region, chunks=chunks)
     fine = to_regular(fine, config.resolution)
-    coarse = open_fields(
-        config.coarse, variables=[names[0]], region=_widen(fine, config.factor), chunks=chunks
-    )
+    first = open_fields(find_sources(config.coarse)[0], variables=[names[0]])
+    region = _widen(fine, config.factor, first)
+    coarse = open_fields(config.coarse, variables=[names[0]], region=region, chunks=chunks)
     fine = trim(fine, config.factor, like=coarse)
     coarse = align_coarse(coarse, fine, config.factor, align=config.align)
     return pack_pair(coarse, fine, config)
@@ -165,7 +183,8 @@ def pack_pair(coarse: xr.Dataset, fine: xr.Dataset, config: PrepareConfig) -> di
             scheduler=config.scheduler,
             provenance=source,
         )
-    write_json(config.out / _RECORD, {"schema": "climalign.prepared/1", "factor": config.factor})
+    record = {"schema": "climalign.prepared/1", "factor": config.factor, "data": config.data}
+    write_json(config.out / _RECORD, record)
     return {
         "prepared": str(config.out),
         "factor": config.factor,
@@ -184,7 +203,8 @@ def open_prepared(path: str | Path) -> Prepared:
     """
     folder = Path(path)
     try:
-        factor = int(json.loads((folder / _RECORD).read_text(encoding="utf-8"))["factor"])
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        factor, kind = int(record["factor"]), record["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"prepared fields must be a folder with {_RECORD}, got none that can be read",
@@ -196,7 +216,7 @@ def open_prepared(path: str | Path) -> Prepared:
     own = stores[0].grid.lat, stores[0].grid.lon
     if any(len(a) != len(b) or not np.allclose(a, b, atol=1e-3) for a, b in zip(centres, own, strict=True)):
         raise DataError("coarse cells must be blocks of fine ones, got grids that do not nest", where=folder)
-    return Prepared(stores[0], stores[1], factor, folder)
+    return Prepared(stores[0], stores[1], factor, folder, kind)
 
 
 def check_embargo(split: SplitConfig, prepared: Prepared) -> None:
@@ -225,12 +245,21 @@ def check_embargo(split: SplitConfig, prepared: Prepared) -> None:
             )
 
 
-def _widen(fine: xr.Dataset, factor: int) -> tuple[float, float, float, float]:
-    """Give the edges of the fine grid and a margin of coarse cells."""
+def _widen(fine: xr.Dataset, factor: int, coarse: xr.Dataset) -> tuple[float, float, float, float]:
+    """Give the edges of the fine grid and a margin of coarse cells, the files' or the blocks' if larger."""
     lat, lon = fine["lat"].values, fine["lon"].values
-    steps = [float(np.abs(np.diff(v)).mean()) * factor * _MARGIN if len(v) > 1 else 1.0 for v in (lat, lon)]
+    steps = [
+        _MARGIN * max(factor * _step(fine[dim].values, axis), _step(coarse[dim].values, axis))
+        for axis, dim in enumerate(("lat", "lon"))
+    ]
     south, north = max(lat.min() - steps[0], -90.0), min(lat.max() + steps[0], 90.0)
     return (float(south), float(north), float(lon.min() - steps[1]), float(lon.max() + steps[1]))
+
+
+def _step(values: NDArray[np.float64], axis: int) -> float:
+    """Give the usual distance of neighbours, on 1-D or 2-D coordinates."""
+    steps = np.abs(np.diff(values, axis=axis if values.ndim == 2 else 0))
+    return float(np.nanmedian(steps)) if steps.size else 1.0
 
 
 def _daily(dataset: xr.Dataset, side: str) -> xr.Dataset:
@@ -243,7 +272,7 @@ def _daily(dataset: xr.Dataset, side: str) -> xr.Dataset:
             f"{', '.join(map(str, dataset[name].dims))}",
             where=f"the {side} fields",
         )
-    days = _days(dataset["time"].values)
+    days = name_days(dataset["time"].values)
     if len(np.unique(days)) < len(days):
         raise DataError(
             f"{name} must have one field a day, got {len(days)} on {len(np.unique(days))} days",
@@ -253,7 +282,7 @@ def _daily(dataset: xr.Dataset, side: str) -> xr.Dataset:
     return dataset[[name]].transpose("time", "lat", "lon")
 
 
-def _days(times: NDArray[Any]) -> NDArray[Any]:
+def name_days(times: NDArray[Any]) -> NDArray[Any]:
     """Give the date of each time stamp, without its hour: ends and middles of days are the same day."""
     if np.issubdtype(times.dtype, np.datetime64):
         return times.astype("datetime64[D]").astype(str)

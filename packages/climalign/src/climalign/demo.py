@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from climalign import __version__
 from climalign.config import (
     KINDS,
     BaselineConfig,
@@ -21,20 +20,12 @@ from climalign.config import (
     WorldConfig,
 )
 from climalign.data import open_prepared, pack_pair
-from climalign.evaluate import TASK, judge, make_scores, publish_trials, run_trial
+from climalign.evaluate import make_evaluation, publish_trials, run_trial
 from climalign.sample import PRECIPITATION, SOURCE, TEMPERATURE, World, make_world, plan_years
 from climalign.scores import Trial, join, measure
 from isopleth.cli import load_config
 from isopleth.config import config_hash
-from isopleth.report import (
-    Cost,
-    DataCard,
-    Evaluation,
-    Meter,
-    Provenance,
-    fingerprint,
-    measure_cost,
-)
+from isopleth.report import DataCard, Meter, fingerprint, measure_cost
 
 VARIABLES: dict[Kind, str] = {"temperature": TEMPERATURE, "precipitation": PRECIPITATION}
 
@@ -67,7 +58,7 @@ SHORT = Size(
     "demo",
     1,
     0,
-    WorldConfig(train_years=3, test_years=1),
+    WorldConfig(train_years=2, test_years=1),
     SamplingConfig(members=6, temperature=0.1),
     BmdConfig(epochs=10, learning_rate=1e-3),
 )
@@ -77,7 +68,7 @@ FULL = Size(
     1,
     WorldConfig(),
     SamplingConfig(members=10, temperature=0.1),
-    BmdConfig(epochs=50, learning_rate=1e-3),
+    BmdConfig(epochs=30, learning_rate=1e-3),
 )
 
 
@@ -111,11 +102,9 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     )
     every = [each for kind in KINDS for each in visits[kind]]
     split = plan_years(size.world)
-    evaluation = Evaluation(
-        tool="climalign",
-        version=__version__,
-        task=TASK,
-        data=DataCard(
+    evaluation = make_evaluation(
+        found,
+        DataCard(
             name="a generated coast with mountains",
             kind="simulated",
             source=f"{SOURCE}, worlds {', '.join(map(str, seeds))}",
@@ -124,19 +113,13 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
             test=f"days of {' to '.join(split.test)}",
             fingerprint=fingerprint(*(each.trial.truth.values for each in every)),
         ),
-        scores=tuple(score for kind in KINDS for score in make_scores(kind, found[kind])),
-        claims=tuple(claim for kind in KINDS for claim in judge(kind, found[kind], unit=unit)),
-        cost=Cost.of(
-            train=_add([each.train for each in every]),
-            predict=_add([each.predict for each in every]),
-            parameters=every[0].parameters,
-        ),
-        provenance=Provenance.collect(
-            f"climalign demo{' --full' if config.full else ''} --seed {config.seed}",
-            config_hash((size, load_config(size.config, TrainConfig, package="climalign"))),
-            config.seed,
-            packages=["climalign", "nflows", "xclim", "xsdba"],
-        ),
+        unit=unit,
+        train=[each.train for each in every],
+        predict=[each.predict for each in every],
+        parameters=every[0].parameters,
+        command=f"climalign demo{' --full' if config.full else ''} --seed {config.seed}",
+        settings=config_hash((size, load_config(size.config, TrainConfig, package="climalign"))),
+        seed=config.seed,
     )
     first = {str(kind): visits[kind][0].trial for kind in KINDS}
     return publish_trials(config.out, evaluation, first, size=config.size)
@@ -154,6 +137,7 @@ def visit(world: World, kind: Kind, out: Path, size: Size, seed: int) -> Visit:
         factor=size.world.factor,
         train_coarse=split.train_coarse,
         train_fine=split.train_fine,
+        data="simulated",
         out=out / "prepared",
     )
     pack_pair(world.coarse[[name]], world.fine[[name]], prepare)
@@ -174,12 +158,3 @@ def visit(world: World, kind: Kind, out: Path, size: Size, seed: int) -> Visit:
     trial = run_trial(model, prepared, split, size.sampling, baselines, predicting=predicting)
     parameters = sum(each.numel() for each in model.parameters())
     return Visit(trial, training, predicting[0], parameters)
-
-
-def _add(meters: list[Meter]) -> Meter:
-    """Add up what several parts cost; memory is that of the largest."""
-    return replace(
-        meters[0],
-        seconds=sum(each.seconds for each in meters),
-        peak_memory_mb=max(each.peak_memory_mb for each in meters),
-    )

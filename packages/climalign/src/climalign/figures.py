@@ -24,14 +24,14 @@ def draw_trial(out: Path, trial: Trial) -> None:
 
 
 def draw_fields(out: Path, trial: Trial) -> None:
-    """Draw a telling day: the truth, two samples, their mean, and two baselines."""
+    """Draw a telling day: the truth, two samples, the prediction, and two baselines."""
     day = _choose_day(trial)
     model = trial.contenders[MODEL]
     assert model.members is not None
     panels = {"truth": trial.truth, f"{MODEL}: one sample": model.members.isel(member=0)}
     if model.members.sizes["member"] > 1:
         panels["another sample"] = model.members.isel(member=1)
-    panels["mean of the samples"] = model.mean
+    panels[f"{MODEL}: prediction"] = model.mean
     others = [name for name in trial.contenders if name != MODEL]
     panels |= {
         name: trial.contenders[name].mean for name in ("bilinear", "BMD (supervised)") if name in others

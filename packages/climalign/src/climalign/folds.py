@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from climalign.config import SplitConfig
@@ -15,7 +14,7 @@ TEST_DAYS, FOLDS = 146, 5
 
 
 def rolling_splits(
-    times: NDArray[Any],
+    days: NDArray[Any],
     *,
     folds: int = FOLDS,
     test_days: int = TEST_DAYS,
@@ -26,8 +25,8 @@ def rolling_splits(
 
     Parameters
     ----------
-    times : array of datetime64, shape (time,)
-        Days that both sources have.
+    days : array of str, shape (time,)
+        Dates of the days that both sources have, in order: any calendar will do.
     folds, test_days : int
         The last ``folds * test_days`` days are tested, each once.
     validate_days : int
@@ -45,7 +44,6 @@ def rolling_splits(
     DataError
         If nothing is left to train on.
     """
-    days = np.unique(np.asarray(times).astype("datetime64[D]"))
     tested = folds * test_days
     train_days = len(days) - tested - embargo_days - validate_days
     if train_days < 1:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from climalign import __version__
-from climalign.alignment import align_coarse
+from climalign.alignment import align_coarse, join_seam
 from climalign.config import PredictConfig, SamplingConfig
 from climalign.model.pair import ClimAlign, Noise
 from climalign.tiles import Floats, Tiling
@@ -219,6 +219,7 @@ def upscale(
     Parameters, result and errors as for `downscale`.
     """
     cells = _cells(model, fine=True)
+    fine = join_seam(fine)
     for dim, values in cells.items():
         if fine.sizes.get(dim) != len(values) or not np.allclose(fine[dim], values, atol=1e-3):
             raise DataError(

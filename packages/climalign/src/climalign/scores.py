@@ -74,10 +74,11 @@ class Trial:
 
     @cached_property
     def quarters(self) -> list[NDArray[np.bool_]]:
-        """Days of each quarter of a year that is there as a whole, within a week."""
+        """Days of each quarter of a year that is there as a whole, within a week; all days if none is."""
         time = self.truth["time"]
         labels = (time.dt.year * 4 + (time.dt.month - 1) // 3).values
-        return [labels == each for each in np.unique(labels) if (labels == each).sum() > 83]
+        whole = [labels == each for each in np.unique(labels) if (labels == each).sum() > 83]
+        return whole or [np.ones(len(labels), dtype=bool)]
 
     def select(self, chosen: NDArray[np.bool_]) -> Trial:
         """Keep some days."""
@@ -198,7 +199,7 @@ MEASURES: dict[str, Measure] = {
             _same(UNITS[name]),
             kinds=("temperature",) if name[0] == "T" else ("precipitation",),
         )
-        for name in ("TXx", "TXn", "CDD", "CWD", "Rx1day", "Rx5day", "SDII")
+        for name in ("TXx", "TXn", "TNn", "CDD", "CWD", "Rx1day", "Rx5day", "SDII")
     },
 }
 
@@ -235,7 +236,7 @@ def measure(trial: Trial) -> dict[str, dict[str, list[float]]]:
 
 
 def join(found: list[dict[str, dict[str, list[float]]]]) -> dict[str, dict[str, list[float]]]:
-    """Put several worlds together: each counts as one number, the mean over its quarters."""
+    """Put several worlds or folds together: each counts as one number, the mean over its quarters."""
     if len(found) == 1:
         return found[0]
     return {

@@ -199,11 +199,7 @@ class Alignment(L.LightningModule):
             COARSE: model.coarse.inverse(passes.latent_fine)[0],
         }
         if weights.mode == "supervised":
-            valid = passes.fine.valid
-            error = torch.where(
-                valid, (made[FINE] - passes.fine.values).abs(), 0.0
-            ).sum() / valid.sum().clamp(min=1)
-            loss = loss + weights.paired * error
+            loss = loss + weights.paired * _error(made[FINE], passes.fine)
         if weights.coarse:
             loss = loss + weights.coarse * self._kept(passes, made[FINE], made[COARSE])
         for side, critic in self.critics.items():
@@ -266,6 +262,11 @@ class Alignment(L.LightningModule):
         """Seed what is random in a batch by what the batch is: not by the batches before it."""
         generator = torch.Generator(device=self.device)
         return generator.manual_seed(derive_seed(self.seed, *parts))
+
+
+def _error(made: Tensor, fine: Filled) -> Tensor:
+    """Average the absolute error over the known cells."""
+    return torch.where(fine.valid, (made - fine.values).abs(), 0.0).sum() / fine.valid.sum().clamp(min=1)
 
 
 def build_model(config: TrainConfig, prepared: Prepared, coarse: Fields, fine: Fields) -> ClimAlign:

@@ -58,7 +58,7 @@ class Bcsd:
 
     def fit(self, coarse: Fields, fine: Fields) -> Bcsd:
         """Learn the correction and the fine normals."""
-        blocks = _block_means(fine, coarse, self.factor)
+        blocks = fine.block_means(self.factor)
         # Where a block has no fine value at all the coarse field stands for itself.
         self.without = ~np.isfinite(blocks.values).any(0)
         self.map = _Map(self.settings).fit(coarse, blocks)
@@ -153,17 +153,6 @@ def _match_months(source: Fields, target: Fields) -> NDArray[np.int64]:
 def _upsample(coarse: Fields, factor: int, like: Fields) -> Fields:
     values = interpolate(coarse.values, factor, "bilinear").astype(np.float32)
     return Fields(values, coarse.times, like.lat, like.lon, coarse.units, coarse.variable)
-
-
-def _block_means(fine: Fields, coarse: Fields, factor: int) -> Fields:
-    """Average the known cells of each block."""
-    days, rows, columns = fine.values.shape
-    blocks = fine.values.reshape(days, rows // factor, factor, columns // factor, factor)
-    known = np.isfinite(blocks)
-    count = known.sum((2, 4))
-    total = np.where(known, blocks, 0).sum((2, 4), dtype=np.float64)
-    values = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-    return Fields(values, fine.times, coarse.lat, coarse.lon, fine.units, fine.variable)
 
 
 def _fill_neighbours(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from climalign.config.training import (
 from climalign.config.verbs import (
     BaselineConfig,
     BmdConfig,
+    CrossvalidateConfig,
     DemoConfig,
     EvaluateConfig,
     PredictConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "BaselineConfig",
     "BmdConfig",
     "Conserve",
+    "CrossvalidateConfig",
     "DemoConfig",
     "EvaluateConfig",
     "FieldConfig",

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from climalign.config.model import SamplingConfig
-from climalign.config.training import Period, SplitConfig
+from climalign.config.model import FieldConfig, FlowConfig, SamplingConfig
+from climalign.config.training import FitConfig, ObjectiveConfig, Period, SplitConfig
 from isopleth.config import BaseDemoConfig, check_choice, check_positive, positional
 from isopleth.errors import ConfigError
+from isopleth.train.runtime import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class PrepareConfig:
         What to do with a coarse grid that the fine one does not divide: interpolate it, or refuse it.
     train_coarse, train_fine : (str, str)
         Where the stores' statistics are fitted.
+    data : {"real", "simulated"}
+        Whether nature or a program made the fine fields: every report says so.
     out : Path
     chunk_days : int
         Time steps that are worked on at once.
@@ -48,6 +51,7 @@ class PrepareConfig:
     align: Literal["regrid", "strict"] = "regrid"
     train_coarse: Period = ("1979", "1998")
     train_fine: Period = ("1979", "1998")
+    data: Literal["real", "simulated"] = "real"
     out: Path = Path("runs/climalign/prepared")
     chunk_days: int = 365
     scheduler: str | None = None
@@ -55,6 +59,7 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         check_positive(resolution=self.resolution, chunk_days=self.chunk_days)
         check_choice("align", self.align, ("regrid", "strict"))
+        check_choice("data", self.data, ("real", "simulated"))
         if self.factor < 2:
             raise ConfigError(f"factor must be at least 2, got {self.factor}")
 
@@ -166,6 +171,56 @@ class EvaluateConfig:
     split: SplitConfig = SplitConfig()
     sampling: SamplingConfig = SamplingConfig()
     baselines: BaselineConfig = BaselineConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossvalidateConfig:
+    """Train and score on rolling folds: each tests days that come after all that it has learned from.
+
+    Parameters
+    ----------
+    prepared : str
+        What `prepare` wrote; days that both sides have are divided into folds.
+    out : Path
+        The run directory: a training in each folder fold-N, one report of all.
+    resume : bool
+        Go on with what was begun there.
+    folds, test_days : int
+        The last ``folds * test_days`` days are tested, each once (published: 5 and 146).
+    validate_days : int
+        Last days before a test, which choose the weights.
+    embargo_days : int
+        Days left out before each test.
+    supervised : bool
+        Train the supervised network too, on the pairs of each fold's training days.
+    field, flow, objective, fit, sampling, runtime
+        The parts, as in training and evaluation.
+    bmd : BmdConfig
+    quantiles : int
+    """
+
+    prepared: str = positional("runs/climalign/prepared")
+    out: Path = Path("runs/climalign/crossvalidate")
+    resume: bool = False
+    folds: int = 5
+    test_days: int = 146
+    validate_days: int = 365
+    embargo_days: int = 5
+    supervised: bool = True
+    field: FieldConfig = FieldConfig()
+    flow: FlowConfig = FlowConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    fit: FitConfig = FitConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    runtime: Runtime = Runtime()
+    bmd: BmdConfig = BmdConfig()
+    quantiles: int = 50
+
+    def __post_init__(self) -> None:
+        check_positive(folds=self.folds, test_days=self.test_days, validate_days=self.validate_days)
+        check_positive(quantiles=self.quantiles)
+        if self.embargo_days < 0:
+            raise ConfigError(f"embargo_days must not be below 0, got {self.embargo_days}")
 
 
 @dataclass(frozen=True, kw_only=True)

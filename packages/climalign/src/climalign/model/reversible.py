@@ -8,6 +8,7 @@ the output as it stood in the input. So the work is 4/3 of the plain one, and no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,7 +81,36 @@ class _Chain(torch.autograd.Function):
 def _go_back(
     part: Part, outputs: Tensor, gradient: Tensor, of_total: Tensor, *, invert: bool
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-    """Rebuild a part's inputs, and pass the gradients through it."""
+    """Rebuild a part's inputs, and pass the gradients through it, a piece of the batch at a time."""
+    count = _count_pieces(part, outputs)
+    pieces = zip(*(each.chunk(count) for each in (outputs, gradient, of_total)), strict=True)
+    inputs, upstream = [], []
+    total: list[Tensor | None] = []
+    for piece in pieces:
+        given, above, of_weights = _go_back_at_once(part, *piece, invert=invert)
+        inputs.append(given)
+        upstream.append(above)
+        total = _add(total, of_weights) if total else of_weights
+    return torch.cat(inputs), torch.cat(upstream), total
+
+
+def _count_pieces(part: Part, outputs: Tensor) -> int:
+    """Cut a batch so that a hidden layer is at most twice the kernels, whose gradients are held anyway."""
+    if not isinstance(part, Coupling):
+        return 1
+    batch, _, rows, columns = outputs.shape
+    hidden = part.network.enter.out_channels * rows * columns
+    kernels = sum(weight.numel() for weight in part.parameters())
+    return math.ceil(batch / max(2 * kernels // hidden, 1))
+
+
+def _add(total: list[Tensor | None], more: list[Tensor | None]) -> list[Tensor | None]:
+    return [a if a is None or b is None else a.add_(b) for a, b in zip(total, more, strict=True)]
+
+
+def _go_back_at_once(
+    part: Part, outputs: Tensor, gradient: Tensor, of_total: Tensor, *, invert: bool
+) -> tuple[Tensor, Tensor, list[Tensor | None]]:
     replay = _replay_coupling if isinstance(part, Coupling) else _replay_mixing
     leaves, again, logabsdet = replay(part, outputs.detach(), invert=invert)
     weights = [weight for weight in part.parameters() if weight.requires_grad]
