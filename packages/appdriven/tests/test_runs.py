@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from appdriven.card import read_card
-from appdriven.plugins import GROUP
 from appdriven.runs import evaluate_run
 from isopleth.errors import ConfigError
 
@@ -51,20 +50,6 @@ def test_a_tool_that_contradicts_itself_exits_with_1(run, tmp_path):
     assert code == 1
     assert "mae is no more than rmse (model (x): 2 and 1)" in err
     assert (tmp_path / "card.html").is_file()
-
-
-def test_a_tool_ships_its_declaration_by_an_entry_point(monkeypatch, tmp_path):
-    from importlib.metadata import EntryPoint
-
-    from appdriven import plugins
-
-    point = EntryPoint("storms", "appdriven", GROUP)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == GROUP else [])
-    assert plugins.load_application("storms").name == "Storm intensity in 24 hours"
-    assert plugins.load_application("rain") is None
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint("bare", "appdriven.card", GROUP)])
-    with pytest.raises(ConfigError, match=r"must carry application.toml, got none"):
-        plugins.find_application("bare")
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +120,63 @@ def test_a_run_that_left_its_predictions_is_evaluated_anew(files, run, declarati
     assert again.record.scores == first.record.scores
     assert again.comparisons == first.comparisons
     assert again.audit == first.audit
+
+
+def declare_own(declaration, **goal):
+    """The declaration of a tool whose record has a metric of its own."""
+    declaration["data"]["columns"] = "unknown: no columns"
+    declaration["task"] |= {"variable": "track_position", "units": "km", "range": "unknown: distances"}
+    declaration["metrics"]["primary"] = {
+        "name": "mean_error", "better": "lower", "where": {"lead_hours": 24, "basin": "NA"},
+        "threshold": 300.0, "set_by": "the tester", **goal,
+    }  # fmt: skip
+    declaration["metrics"]["guard"] = "unknown: none"
+
+
+def test_a_metric_of_the_record_is_found_and_its_threshold_judged(declaration, monkeypatch):
+    from appdriven.application import Application
+
+    record = next(path for path in RECORDS if path.parents[3].name == "cyclone-fusion")
+    declare_own(declaration)
+    application = Application.from_dict(declaration)
+    monkeypatch.setattr("appdriven.runs.load_application", lambda tool: application)
+    card = evaluate_run(record)
+    assert "basin NA" in card.headline.sentence
+    assert card.record.claims[-1].claim == "mean_error is at most 300, as set by the tester"
+    assert card.record.claims[-1].holds is True
+    with pytest.raises(ConfigError, match=r"data\.columns must be known for samples to be read"):
+        _ = application.columns
+
+
+def test_a_declared_metric_that_a_run_lacks_is_said_so(declaration, monkeypatch):
+    from appdriven.application import Application
+
+    declare_own(declaration, where={"basin": "the moon"})
+    application = Application.from_dict(declaration)
+    monkeypatch.setattr("appdriven.runs.load_application", lambda tool: application)
+    record = next(path for path in RECORDS if path.parents[3].name == "cyclone-fusion")
+    assert "The declared metric, mean_error, is not in this run." in evaluate_run(record).headline.sentence
+
+
+def test_files_given_beside_a_run_are_evaluated_by_its_declaration(files, run, monkeypatch, application):
+    words = ["--data", files / "data.csv", "--predictions", files / "predictions.csv", "--out", files]
+    assert run("evaluate", files / "application.toml", *words)[0] == 0
+    monkeypatch.setattr("appdriven.runs.load_application", lambda tool: application)
+    assert run("evaluate", files, "--tool", "appdriven", *words)[0] == 0
+    assert read_card(files).audit is not None
+    code, _, err = run("evaluate", files, "--tool", "appdriven", "--data", files / "data.csv")
+    assert code == 2
+    assert "data and predictions must be given together" in err
+
+
+def test_a_psnr_is_checked_only_where_its_range_is_declared(declaration):
+    from appdriven.coherence import check_evaluation
+    from isopleth.report import Evaluation
+
+    record = json.loads(RECORDS[0].read_text())
+    score = {**record["scores"][0], "stratum": {}, "variable": "x", "interval": None, "baselines": {}}
+    record["scores"] = [{**score, "metric": "psnr", "model": 20.0}, {**score, "metric": "mse", "model": 0.1}]
+    evaluation = Evaluation.from_dict(record)
+    assert [check.finding for check in check_evaluation(evaluation) if "unchecked" in check.name] == ["x"]
+    assert not any(check.passed is False for check in check_evaluation(evaluation, ranges={"x": 1.0}))
+    assert any(not check.passed for check in check_evaluation(evaluation, ranges={"x": 100.0}))

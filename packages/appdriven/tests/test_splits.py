@@ -15,12 +15,11 @@ from appdriven.splits import (
     measure_variogram,
     space_folds,
     space_time_folds,
-    square_tiles,
 )
 from appdriven.splits.audit import prove_distance
 from appdriven.table import Table
 from isopleth.errors import ConfigError, DataError
-from isopleth.fields import Fold, time_folds
+from isopleth.fields import Fold, tile_labels, time_folds
 from isopleth.grid import EARTH_RADIUS_KM, great_circle_km
 
 COLUMNS = Columns(target="y", time="time", lat="lat", lon="lon", group="site", features=("x", "z"))
@@ -90,21 +89,6 @@ def test_buffers_hold_for_any_block(size, buffer, seed):
         )
         assert far.min() >= buffer - 1e-6
         assert np.array_equal(np.sort(np.concatenate([fold.train, fold.test, fold.dropped])), np.arange(400))
-
-
-def test_blocks_are_exactly_as_large_as_asked():
-    degree = np.pi * EARTH_RADIUS_KM / 180
-    size = 700.0
-    south = np.linspace(-90, 90, 20001)
-    rows = square_tiles(south, np.zeros_like(south), size_km=size)
-    edges = south[np.flatnonzero(np.diff(rows))]
-    assert np.diff(edges * degree) == pytest.approx(np.full(edges.size - 1, size), abs=2)
-    row = np.floor(90 * degree / size)
-    middle = (row + 0.5) * size / degree - 90
-    along = np.linspace(0, 359.999, 40001)
-    columns = square_tiles(np.full_like(along, middle), along, size_km=size)
-    borders = along[np.flatnonzero(np.diff(columns))] * degree * np.cos(np.radians(middle))
-    assert np.diff(borders) == pytest.approx(np.full(borders.size - 1, size), abs=2)
 
 
 def test_the_variogram_finds_the_range_of_a_known_field(table):
@@ -184,7 +168,7 @@ def test_space_and_time_are_both_left_out(table):
     space = space_folds(*table.place, 3, size_km=900)
     both = space_time_folds(space, time_folds(table.time, 3, embargo="5D"))
     assert len(both) == 9
-    site = square_tiles(*table.place, size_km=900)
+    site = tile_labels(*table.place, size_km=900, exact=True)
     for fold in both:
         assert not set(site[fold.test]) & set(site[fold.train])
 
@@ -201,7 +185,7 @@ def test_the_split_that_came_with_the_data_is_taken(table):
 
 
 def test_hostile_settings_are_one_line(table):
-    with pytest.raises(DataError, match="must have training samples"):
+    with pytest.raises(DataError, match="must have train samples"):
         make_splits(splits(kind="space", block_km=600.0, buffer_km=9000.0), table)
     with pytest.raises(ConfigError, match="buffer_km must be at least 0"):
         make_splits(splits(kind="space", block_km=600.0, buffer_km=-1.0), table)

@@ -16,9 +16,10 @@ from isopleth.fields import (
     make_folds,
     random_folds,
     storm_seasons,
+    tile_labels,
     time_folds,
 )
-from isopleth.grid import great_circle_km
+from isopleth.grid import EARTH_RADIUS_KM, great_circle_km
 
 DAYS = np.arange("2000-01-01", "2004-01-01", dtype="datetime64[D]").astype("datetime64[ns]")
 
@@ -161,6 +162,28 @@ def test_tiles_are_as_large_as_asked():
     # Along the equator, tiles of 1000 km: blocks of 9 degrees alternate at random, but never split.
     tested = np.isin(np.flatnonzero(lat == 0.5), fold.test).reshape(40, 9)
     assert (tested.all(axis=1) | ~tested.any(axis=1)).all()
+
+
+def test_exact_tiles_have_exactly_the_size_asked():
+    degree, size = np.pi * EARTH_RADIUS_KM / 180, 700.0
+    south = np.linspace(-90, 90, 20001)
+    rows = tile_labels(south, np.zeros_like(south), size_km=size, exact=True)
+    edges = south[np.flatnonzero(np.diff(rows))] * degree
+    assert np.diff(edges) == pytest.approx(np.full(edges.size - 1, size), abs=2)
+    row = np.floor(90 * degree / size)
+    middle = (row + 0.5) * size / degree - 90
+    along = np.linspace(0, 359.999, 40001)
+    columns = tile_labels(np.full_like(along, middle), along, size_km=size, exact=True)
+    borders = along[np.flatnonzero(np.diff(columns))] * degree * np.cos(np.radians(middle))
+    assert np.diff(borders) == pytest.approx(np.full(borders.size - 1, size), abs=2)
+
+
+def test_exact_blocks_are_whole_exact_tiles():
+    rng = np.random.default_rng(0)
+    lat, lon = np.degrees(np.arcsin(rng.uniform(-1, 1, 500))), rng.uniform(0, 360, 500)
+    tiles = tile_labels(lat, lon, size_km=1700, exact=True)
+    for fold in block_folds(lat, lon, 4, buffer_km=0, size_km=1700, exact=True):
+        assert not set(tiles[fold.test]) & set(tiles[fold.train])
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from appdriven.schema import Unknown, build, entry, find_problems, to_plain
-from isopleth.config import check_choice, check_fraction, check_positive
+from isopleth.config import check_fraction, check_positive
 from isopleth.errors import ConfigError, DataError
 
 Text = str | Unknown
@@ -68,7 +69,7 @@ class Data:
     source: Text = entry("Where does it come from?")
     licence: Text = entry("Under which licence?")
     fingerprint: Text = entry("sha256 of the file, as `appdriven check APPLICATION --data FILE` prints it?")
-    columns: Columns = entry("Which columns hold what?")
+    columns: Columns | Unknown = entry("Which columns hold what?")
     samples: str | None = entry("Which file of a run directory holds the samples?", None)
     predictions: str | None = entry("Which file of a run directory holds the predictions?", None)
 
@@ -128,6 +129,28 @@ class Goal:
     name: str = entry("Which metric?")
     threshold: Number = entry("Which value is good enough for the decision?")
     set_by: Text = entry("Who set that value?")
+    better: Literal["lower", "higher"] | None = entry(
+        "Which direction is better? Only for a metric that a tool's own record has.", None
+    )
+    where: Mapping[str, str | float | bool] | None = entry(
+        "In which stratum of a tool's record does it stand ({lead_hours = 24})?", None
+    )
+
+    @property
+    def is_own(self) -> bool:
+        """Whether only a tool's own record has this metric: none of those that are computed here."""
+        return self.better is not None
+
+    def __post_init__(self) -> None:
+        from appdriven.metrics import METRIC_NAMES
+
+        if self.better is None and self.name not in METRIC_NAMES:
+            raise ConfigError(
+                f"the metric must be one of {', '.join(METRIC_NAMES)}, got {self.name!r}; one of a "
+                "tool's own record says which direction is better"
+            )
+        if self.better is not None and self.name in METRIC_NAMES:
+            raise ConfigError(f"better must be left out for {self.name}, which is known, got {self.better!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,15 +268,33 @@ class Application:
     scope: Scope = entry("What is it not for?")
 
     def __post_init__(self) -> None:
-        from appdriven.metrics import METRIC_NAMES
+        if not isinstance(self.data.columns, Unknown):
+            self._check_columns(self.data.columns)
 
-        goals = () if isinstance(self.metrics.guard, Unknown) else self.metrics.guard
-        for goal in (self.metrics.primary, *goals):
-            check_choice("the metric", goal.name, METRIC_NAMES)
-        self._check_columns()
+    @property
+    def columns(self) -> Columns:
+        """Which columns hold what.
 
-    def _check_columns(self) -> None:
-        columns, kind = self.data.columns, self.splits.kind
+        Raises
+        ------
+        ConfigError
+            If the declaration does not know: then only a tool's own record can be judged by it.
+        """
+        if isinstance(self.data.columns, Unknown):
+            raise ConfigError(
+                f"data.columns must be known for samples to be read, got {str(self.data.columns)!r}",
+                hint="a tool's run is judged by its own record: appdriven evaluate RUN --tool TOOL",
+            )
+        return self.data.columns
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What is asked for, the primary metric first, each name once."""
+        guard = () if isinstance(self.metrics.guard, Unknown) else self.metrics.guard
+        return tuple({goal.name: goal for goal in (self.metrics.primary, *guard)}.values())
+
+    def _check_columns(self, columns: Columns) -> None:
+        kind = self.splits.kind
         needed: dict[str, tuple[str, ...]] = {
             "space": ("lat", "lon"),
             "space-time": ("lat", "lon", "time"),

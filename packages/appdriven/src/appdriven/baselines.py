@@ -21,6 +21,7 @@ from isopleth.errors import ConfigError, DataError
 from isopleth.fields import Folds
 
 GROUP = "appdriven.baselines"
+Fit = Callable[[Table], Callable[[Table], np.ndarray]]
 _COMMAND_SECONDS = 600
 
 
@@ -100,7 +101,7 @@ def _value_before(table: Table, duration: str) -> np.ndarray:
     if table.time is None:
         raise ConfigError("a value of an earlier time needs data.columns.time, got none")
     axis = ticks(table.time)
-    earlier = axis - duration_ticks(_number_or_text(duration, axis), axis, name="task.lead")
+    earlier = axis - duration_ticks(number_or_text(duration, axis), axis, name="task.lead")
     series = series_labels(table)
     known = pd.Series(table.target, index=pd.MultiIndex.from_arrays([series, axis.astype(np.float64)]))
     if known.index.has_duplicates:
@@ -109,7 +110,8 @@ def _value_before(table: Table, duration: str) -> np.ndarray:
     return np.asarray(known.reindex(wanted), dtype=np.float64)
 
 
-def _number_or_text(duration: str, axis: np.ndarray) -> Any:
+def number_or_text(duration: str, axis: np.ndarray) -> Any:
+    """Return a duration as a number where times are numbers."""
     return float(duration) if axis.dtype.kind == "f" or duration == "0" else duration
 
 
@@ -124,7 +126,7 @@ def series_labels(table: Table) -> np.ndarray:
 
 def climatology(train: Table, test: Table) -> np.ndarray:
     """Predict the training mean of the sample's place and month, or else of the month, or else of all."""
-    keys = {name: _climate_keys(side) for name, side in (("train", train), ("test", test))}
+    keys = {name: climate_keys(side) for name, side in (("train", train), ("test", test))}
     found = np.full(len(test), _mean(train.target))
     for columns in (["month"], ["place", "month"]):
         if not set(columns) <= set(keys["train"]):
@@ -140,7 +142,8 @@ def climatology(train: Table, test: Table) -> np.ndarray:
     return found
 
 
-def _climate_keys(table: Table) -> dict[str, np.ndarray]:
+def climate_keys(table: Table) -> dict[str, np.ndarray]:
+    """Return by what a climatology tells samples apart: the month, and the place where there is one."""
     time = table.time
     keys: dict[str, np.ndarray] = {}
     if time is not None and time.dtype == object:
@@ -162,17 +165,21 @@ def _mean(values: np.ndarray) -> float:
     return float(known.mean())
 
 
-def _learn(make: Callable[[], Any]) -> Learner:
-    """Turn a scikit-learn regressor into a baseline: fitted on known training targets, on the features."""
+def _fit_with(make: Callable[[], Any]) -> Fit:
+    """Turn a scikit-learn regressor into a fit: on known training targets, by the features."""
 
-    def learner(train: Table, test: Table) -> np.ndarray:
+    def fit(train: Table) -> Callable[[Table], np.ndarray]:
         if not train.columns.features:
             raise ConfigError("data.columns.features must be named for a learned baseline, got none")
         known = np.isfinite(train.target)
         model = make().fit(train.features[known], train.target[known])
-        return np.asarray(model.predict(test.features), dtype=np.float64)
+        return lambda test: np.asarray(model.predict(test.features), dtype=np.float64)
 
-    return learner
+    return fit
+
+
+def _learn(fit: Fit) -> Learner:
+    return lambda train, test: fit(train)(test)
 
 
 def _linear() -> Any:
@@ -243,9 +250,13 @@ def _read_output(path: Path, size: int) -> np.ndarray:
 
 
 _FROM_ALL = {"persistence": persistence, "seasonal-naive": seasonal_naive}
+#: Learners that are fitted once, and then predict as many tables as there are.
+FITS: dict[str, Fit] = {
+    "linear": _fit_with(_linear),
+    "ridge": _fit_with(_ridge),
+    "gbm": _fit_with(_boosting),
+}
 _LEARNERS: dict[str, Learner] = {
     "climatology": climatology,
-    "linear": _learn(_linear),
-    "ridge": _learn(_ridge),
-    "gbm": _learn(_boosting),
+    **{name: _learn(fit) for name, fit in FITS.items()},
 }

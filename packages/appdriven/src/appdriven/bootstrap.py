@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,8 +55,10 @@ class Resampling:
     seed: int = 0
 
 
-def sample_state(metric: Metric, prediction: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> State:
-    """Return each sample's contribution to a metric: a state that keeps the dimension ``sample``."""
+def sample_state(
+    metric: Metric | Sequence[Metric], prediction: np.ndarray, truth: np.ndarray, weight: np.ndarray
+) -> State:
+    """Return each sample's contribution to metrics: a state that keeps the dimension ``sample``."""
     pair = (xr.DataArray(values, dims=SAMPLE) for values in (prediction, truth))
     state = accumulate(metric, *pair, dims=())
     moments = xr.DataArray(
@@ -66,7 +68,9 @@ def sample_state(metric: Metric, prediction: np.ndarray, truth: np.ndarray, weig
     return State(xr.Dataset(table), state.metrics, state.sliced)
 
 
-def gather(state: State, step: np.ndarray, tile: np.ndarray | None = None) -> State:
+def gather(
+    state: State, step: np.ndarray, tile: np.ndarray | None = None, *, shape: tuple[int, int] | None = None
+) -> State:
     """Add samples up by time step and tile.
 
     Parameters
@@ -75,6 +79,8 @@ def gather(state: State, step: np.ndarray, tile: np.ndarray | None = None) -> St
         From `sample_state`.
     step, tile : array of int, shape (sample,)
         Numbers from 0, of times (or groups) and of blocks of space. Without tiles there is one.
+    shape : (int, int), optional
+        How many steps and tiles there are; by default up to the highest that occurs.
 
     Returns
     -------
@@ -82,11 +88,12 @@ def gather(state: State, step: np.ndarray, tile: np.ndarray | None = None) -> St
         On (time, tile); what has no sample has no weight.
     """
     tile = np.zeros_like(step) if tile is None else tile
-    shape = (int(step.max()) + 1, int(tile.max()) + 1)
+    shape = shape or (int(step.max()) + 1, int(tile.max()) + 1)
     cell = step * shape[1] + tile
 
     def add(values: np.ndarray) -> np.ndarray:
-        return np.stack([np.bincount(cell, row, shape[0] * shape[1]).reshape(shape) for row in values])
+        size = shape[0] * shape[1]
+        return np.stack([np.bincount(cell, row, size).reshape(shape) for row in values])
 
     table = {name: ((MOMENT, TIME, TILE), add(np.asarray(values))) for name, values in state.table.items()}
     return State(xr.Dataset(table, {MOMENT: list(MOMENTS)}), state.metrics, state.sliced)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,16 +24,41 @@ from appdriven.coherence import Summary
 from appdriven.metrics import MEASURES, Measure
 from appdriven.predictions import Predictions
 from appdriven.schema import Unknown
-from appdriven.splits.make import square_tiles
 from appdriven.splits.variogram import measure_variogram
 from appdriven.table import Table
 from isopleth.errors import DataError
-from isopleth.fields import Folds
+from isopleth.fields import Folds, tile_labels
 from isopleth.report import fingerprint
 from isopleth.verify import Interval, State
 from isopleth.verify.bootstrap import Compare
 
 MODEL = "model"
+# Truths beyond this quantile of the training are extreme.
+_EXTREME = 0.95
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the samples: those of a label in a column, or with an extreme truth or prediction.
+
+    Parameters
+    ----------
+    kind : str
+        A column's name; ``truth`` or ``prediction`` where `at_least` is given.
+    label : str, optional
+    at_least : float, optional
+    """
+
+    kind: str
+    label: str = ""
+    at_least: float | None = None
+
+    @property
+    def stratum(self) -> dict[str, str]:
+        """Its place in a record."""
+        if self.at_least is None:
+            return {self.kind: self.label}
+        return {"tail": f"{self.kind} from {self.at_least:.3g}"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +80,15 @@ class Case:
     predictions: Predictions
     baselines: Mapping[str, np.ndarray]
 
-    def __post_init__(self) -> None:
-        if not self.rows.size:
+    def check_present(self) -> None:
+        """Refuse a case in which nothing can be scored, or the model says less than it must."""
+        if not self.count():
             raise DataError("some tested sample must have a truth and all predictions, got none")
         share = self.finite[MODEL]
         if 1 - share > self.application.constraints.max_missing + 1e-12:
             raise DataError(
                 f"the model must predict all but {self.application.constraints.max_missing:.2%} of the "
-                "tested "
-                f"samples, got {1 - share:.2%} missing",
+                f"tested samples, got {1 - share:.2%} missing",
                 hint="constraints.max_missing says how many may be missing",
             )
 
@@ -143,19 +168,47 @@ class Case:
         if size == "variogram":
             times = None if self.table.time is None else self.table.time[self.rows]
             size = measure_variogram(self.truth, lat, lon, times=times).range_km
-        return square_tiles(lat, lon, size_km=float(size))
+        return tile_labels(lat, lon, size_km=float(size), exact=True)
 
     @cached_property
     def group(self) -> np.ndarray | None:
         """The group of each scored sample."""
         return None if self.table.group is None else self.table.group[self.rows]
 
-    def count(self, part: np.ndarray | None = None) -> int:
+    def select(self, part: Part | None) -> np.ndarray:
+        """Return which of the scored samples are of a part, bool."""
+        if part is None:
+            return np.ones(self.rows.size, dtype=bool)
+        if part.at_least is None:
+            return np.asarray(self._labels(part.kind) == part.label)
+        return (self.truth if part.kind == "truth" else self.method(MODEL)) >= part.at_least
+
+    def _labels(self, column: str) -> np.ndarray:
+        if column not in self.table.frame:
+            raise DataError(f"subgroups.columns must be columns of the data, got {column!r}")
+        return self.table.frame[column].astype(str).to_numpy()[self.rows]
+
+    def subgroups(self, column: str) -> list[Part]:
+        """List the labels of a column among the scored samples."""
+        return [Part(column, str(label)) for label in np.unique(self._labels(column))]
+
+    def extremes(self) -> list[Part]:
+        """List the extremes: truths and predictions beyond the 95th percentile of the training truth."""
+        training = np.unique(np.concatenate([fold.train for fold in self.folds]))
+        known = self.table.target[training]
+        limit = float(np.quantile(known[np.isfinite(known)], _EXTREME))
+        return [Part(kind, at_least=limit) for kind in ("truth", "prediction")]
+
+    @property
+    def sample(self) -> Case:
+        """Samples in memory, for curves and for what looks at features: here all."""
+        return self
+
+    def count(self, part: Part | None = None) -> int:
         """Count what is taken as independent: groups, or else times."""
         labels = self.group if self.resampling.over == "group" else self.step
-        if labels is None:
-            return int(self.rows.size if part is None else part.sum())
-        return int(np.unique(labels if part is None else labels[part]).size)
+        chosen = self.select(part)
+        return int(chosen.sum() if labels is None else np.unique(labels[chosen]).size)
 
     @cached_property
     def unit(self) -> np.ndarray:
@@ -165,24 +218,23 @@ class Case:
         return np.arange(self.rows.size) if self.step is None else self.step
 
     @cached_property
-    def _states(self) -> dict[tuple[str, str], State]:
+    def _states(self) -> dict[tuple[str, str, Part | None], State]:
         return {}
 
-    def state(self, name: str, measure: str, part: np.ndarray | None = None) -> State:
-        """Sum one method's statistics for a measure by unit and tile; of all samples they are kept."""
-        if part is None and (name, measure) in self._states:
-            return self._states[name, measure]
-        chosen = MEASURES[measure]
-        weight = self.weight if part is None else np.where(part, self.weight, 0.0)
-        values = self.method(name, chosen)
-        found = gather(
-            sample_state(chosen.make(self.application), values, self.truth, weight), self.unit, self.tile
-        )
-        if part is None:
-            self._states[name, measure] = found
-        return found
+    def state(self, name: str, measure: str, part: Part | None = None) -> State:
+        """Sum one method's statistics for a measure by unit and tile."""
+        key = (name, measure, part)
+        if key not in self._states:
+            self._states[key] = gather(self.each(name, [measure], part), self.unit, self.tile)
+        return self._states[key]
 
-    def value(self, name: str, measure: str, part: np.ndarray | None = None) -> float:
+    def each(self, name: str, measures: Sequence[str], part: Part | None = None) -> State:
+        """Return each scored sample's contribution to scores that look at one kind of prediction."""
+        metrics = [MEASURES[measure].make(self.application) for measure in measures]
+        weight = np.where(self.select(part), self.weight, 0.0)
+        return sample_state(metrics, self.method(name, MEASURES[measures[0]]), self.truth, weight)
+
+    def value(self, name: str, measure: str, part: Part | None = None) -> float:
         """Return one method's score."""
         state = self.state(name, measure, part)
         whole = State(state.table.sum([TIME, TILE]), state.metrics)
@@ -193,7 +245,7 @@ class Case:
         measure: str,
         *,
         against: str | None = None,
-        part: np.ndarray | None = None,
+        part: Part | None = None,
         compare: Compare | None = None,
     ) -> Interval:
         """Return the interval of the model's score, or of its comparison with a baseline, paired."""
@@ -213,20 +265,57 @@ class Case:
             series.append(np.divide(loss, total, out=np.full_like(loss, np.nan), where=total > 0))
         return measure_dependence(*series)
 
+    @property
+    def span(self) -> float | None:
+        """Width of the declared range, None where it is not known."""
+        limits = self.application.task.range
+        return None if isinstance(limits, Unknown) else limits[1] - limits[0]
+
+    @property
+    def summarised(self) -> tuple[str, ...]:
+        """The metrics that are checked against each other."""
+        return ("rmse", "mse", "mae", "absolute_bias", *(() if self.span is None else ("psnr",)))
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Hash of the samples, for the record."""
+        return self.table.fingerprint()
+
+    @cached_property
+    def mask(self) -> str:
+        """Hash of which samples are scored."""
+        return fingerprint(self.rows)
+
+    @cached_property
+    def outside(self) -> dict[str, float]:
+        """Share of truth and predictions outside the declared range; empty where that is not known."""
+        limits = self.application.task.range
+        if isinstance(limits, Unknown):
+            return {}
+        sides = {"truth": self.truth, MODEL: self.method(MODEL)}
+        return {
+            name: float(((values < limits[0]) | (values > limits[1])).mean())
+            for name, values in sides.items()
+        }
+
+    def describe_sides(self) -> tuple[str, str]:
+        """Say how many samples the training and the test have."""
+        train = sum(fold.train.size for fold in self.folds)
+        many = f" in {len(self.folds)} folds" if len(self.folds) > 1 else ""
+        return (
+            f"{train} samples{many}, {self.folds.kind}",
+            f"{self.rows.size} samples, {self.count()} taken as independent",
+        )
+
     def summaries(self) -> list[Summary]:
         """Sum up each method for the checks of coherence."""
-        limits = self.application.task.range
-        span = None if isinstance(limits, Unknown) else limits[1] - limits[0]
-        mask, names = fingerprint(self.rows), ["rmse", "mse", "mae", "absolute_bias"]
-        if span is not None:
-            names.append("psnr")
         return [
             Summary(
                 method=method,
-                values={name: self.value(method, name) for name in names},
+                values={name: self.value(method, name) for name in self.summarised},
                 frames=self.count(),
-                mask=mask,
-                data_range=span,
+                mask=self.mask,
+                data_range=self.span,
                 finite=self.finite[method] if method == MODEL else None,
             )
             for method in self.all_methods

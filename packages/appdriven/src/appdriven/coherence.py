@@ -160,36 +160,45 @@ def _check_equal(rows: Sequence[Summary], name: str, sentence: str) -> list[Chec
     return [Check(sentence, len(set(found.values())) == 1, words)]
 
 
-def check_evaluation(evaluation: Evaluation, *, data_range: float | None = None) -> list[Check]:
+def check_evaluation(evaluation: Evaluation, *, ranges: Mapping[str, float] | None = None) -> list[Check]:
     """Check any tool's record: scores of one variable and stratum must not contradict each other.
 
     Parameters
     ----------
     evaluation : Evaluation
-    data_range : float, optional
-        Behind its PSNR, where the application declares one.
+    ranges : mapping of str to float, optional
+        The data range behind the PSNR of each variable; the PSNR of others is said not to be checked.
     """
+    spans = dict(ranges or {})
     tables: dict[tuple[object, ...], dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    frames: dict[tuple[object, ...], set[int]] = defaultdict(set)
-    checks = []
+    checks, unchecked = [], {}
     for score in evaluation.scores:
         place: tuple[object, ...] = (score.variable, *sorted(map(str, score.stratum.items())))
         metric = score.metric.lower()
+        if metric == "psnr" and score.variable not in spans:
+            unchecked[score.variable] = True
+            continue
         for method, value in {"model": score.model, **score.baselines}.items():
             tables[place][method][metric] = value
-        frames[place].add(score.n)
         if score.interval is not None:
             inside = score.interval[0] <= score.model <= score.interval[1]
             low, high = score.interval
             finding = f"{score.metric} of {score.variable}: {score.model:.4g} in [{low:.4g}, {high:.4g}]"
             checks.append(Check("A score lies in its own interval", inside, finding))
     for place, methods in tables.items():
-        ranged = data_range if len(methods) else None
         rows = [
-            Summary(method=f"{method} ({place[0]})", values=values, data_range=ranged)
+            Summary(method=f"{method} ({place[0]})", values=values, data_range=spans.get(str(place[0])))
             for method, values in methods.items()
         ]
         checks += check_summaries(rows)
+    if unchecked:
+        checks.append(
+            Check(
+                "PSNR is left unchecked where its data range is not declared",
+                passed=True,
+                finding=", ".join(unchecked),
+            )
+        )
     return summarise(checks)
 
 

@@ -27,10 +27,12 @@ from appdriven.config import (
     SplitConfig,
 )
 from appdriven.evaluation import audit_declared, describe_run, evaluate
+from appdriven.grids import Grids, count_cells
 from appdriven.predictions import Predictions, load_learner, predict_folds, read_predictions
 from appdriven.review import review
 from appdriven.runs import evaluate_run
 from appdriven.splits import make_splits
+from appdriven.stream import evaluate_grids
 from appdriven.table import Table, read_table
 from appdriven.template import render_template
 from isopleth.errors import ConfigError, DataError
@@ -67,7 +69,7 @@ def run_check(config: CheckConfig) -> dict[str, Any]:
         "unknown": dict(list_unknowns(application.to_dict())),
     }
     if config.data is not None:
-        found = read_table(config.data, application.data.columns).fingerprint()
+        found = read_table(config.data, application.columns).fingerprint()
         declared = str(application.data.fingerprint)
         if declared.startswith("sha256:") and declared != found:
             raise DataError(f"the data must have the fingerprint {declared}, got {found}", where=config.data)
@@ -102,7 +104,7 @@ def _list_folds(folds: Folds) -> pd.DataFrame:
 def _read_data(path: Path | None, application: Application) -> Table:
     if path is None:
         raise ConfigError("data must be given, got none", hint="--data FILE")
-    return read_table(path, application.data.columns)
+    return read_table(path, application.columns)
 
 
 def _read_json(path: Path) -> Any:
@@ -115,39 +117,65 @@ def _read_json(path: Path) -> Any:
 def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluate, write the card, and exit with 1 if its numbers contradict each other."""
     if config.tool is not None:
-        made = evaluate_run(config.source, tool=None if config.tool == "any" else config.tool)
+        made = evaluate_run(
+            config.source,
+            tool=None if config.tool == "any" else config.tool,
+            samples=config.data,
+            predictions=config.predictions,
+            in_memory=config.in_memory,
+        )
         folder = config.source if config.source.is_dir() else config.source.parent
         return _publish(made, config.out or folder)
     application = Application.load(config.source)
-    table = _read_data(config.data, application)
-    folds = make_splits(application.splits, table)
-    predictions, cost = _predict(config, table, folds)
+    out = config.out or Path("runs/card")
+    made = _evaluate(config, application)
+    out.mkdir(parents=True, exist_ok=True)
+    write_evaluation(Evaluation.from_dict(made.evaluation), out / "evaluation.json")
+    return _publish(made, out)
+
+
+def _evaluate(config: EvaluateConfig, application: Application) -> Card:
     parts = {
         "source": config.source,
         "data": config.data,
         "predictions": config.predictions,
         "learner": config.learner,
     }
+    command = describe_run(parts)
+    if config.data is not None and count_cells(config.data) > config.in_memory:
+        return _evaluate_grids(config, application, command)
+    table = _read_data(config.data, application)
+    folds = make_splits(application.splits, table)
+    predictions, cost = _predict(config, table, folds)
     statistics = None if config.statistics is None else _read_json(config.statistics)
-    made = evaluate(
-        application, table, predictions,
-        folds=folds, statistics=statistics, cost=cost, command=describe_run(parts),
-    )  # fmt: skip
-    out = config.out or Path("runs/card")
-    out.mkdir(parents=True, exist_ok=True)
-    write_evaluation(Evaluation.from_dict(made.evaluation), out / "evaluation.json")
-    return _publish(made, out)
+    return evaluate(
+        application, table, predictions, folds=folds, statistics=statistics, cost=cost, command=command
+    )
+
+
+def _evaluate_grids(config: EvaluateConfig, application: Application, command: str) -> Card:
+    if config.data is None or config.predictions is None or config.statistics is not None:
+        raise ConfigError(
+            f"fields of more than {config.in_memory} cells must come with predictions in a file, and without "
+            "statistics",
+            hint="--in_memory takes more cells at once",
+        )
+    grids = Grids.open(application, config.data, config.predictions)
+    return evaluate_grids(application, grids, cost=_stated_cost(config), command=command)
+
+
+def _stated_cost(config: EvaluateConfig) -> Cost:
+    return replace(
+        Cost.of(parameters=config.parameters),
+        train_seconds=config.train_seconds,
+        predict_seconds=config.predict_seconds,
+        peak_memory_mb=config.memory_mb,
+    )
 
 
 def _predict(config: EvaluateConfig, table: Table, folds: Folds) -> tuple[Predictions, Cost]:
     if config.predictions is not None:
-        stated = replace(
-            Cost.of(parameters=config.parameters),
-            train_seconds=config.train_seconds,
-            predict_seconds=config.predict_seconds,
-            peak_memory_mb=config.memory_mb,
-        )
-        return read_predictions(config.predictions, table, tested_samples(folds)), stated
+        return read_predictions(config.predictions, table, tested_samples(folds)), _stated_cost(config)
     if config.learner is None:
         raise ConfigError("predictions or learner must be given, got neither", hint="--predictions FILE")
     learner = load_learner(config.learner)

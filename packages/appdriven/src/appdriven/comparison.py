@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from appdriven.application import Application, Goal
+from appdriven.application import Goal
 from appdriven.card.record import Comparison, Headline, Verdict
 from appdriven.case import Case
 from appdriven.metrics import MEASURES, Measure
 from appdriven.schema import Unknown
 from isopleth.report import Claim
 from isopleth.verify import Interval
-
-
-def list_goals(application: Application) -> list[Goal]:
-    """List the metrics that an application asks for, the primary one first."""
-    guard = application.metrics.guard
-    goals = [application.metrics.primary, *(() if isinstance(guard, Unknown) else guard)]
-    return list({goal.name: goal for goal in goals}.values())
 
 
 def finite_ends(interval: Interval) -> tuple[float, float] | None:
@@ -28,9 +21,7 @@ def finite_ends(interval: Interval) -> tuple[float, float] | None:
 
 def compare_with_baselines(case: Case) -> list[Comparison]:
     """Compare the model with every baseline by every metric declared, on the same draws."""
-    return [
-        compare(case, goal.name, name) for goal in list_goals(case.application) for name in case.baselines
-    ]
+    return [compare(case, goal.name, name) for goal in case.application.goals for name in case.baselines]
 
 
 def compare(case: Case, measure: str, baseline: str) -> Comparison:
@@ -102,9 +93,7 @@ def make_claims(case: Case, comparisons: list[Comparison], name: str) -> tuple[C
                 Claim.judge(f"{name} has a better {measure} than {one.baseline}", found, better=chosen.better,
                             evidence=evidence, units=chosen.units(case.application.task.units))
             )  # fmt: skip
-    claims += [
-        claim for goal in list_goals(case.application) if (claim := _judge_goal(case, goal)) is not None
-    ]
+    claims += [claim for goal in case.application.goals if (claim := _judge_goal(case, goal)) is not None]
     return tuple(claims)
 
 

@@ -10,6 +10,8 @@ from isopleth.config import BaseDemoConfig, check_fraction, check_positive, posi
 from isopleth.errors import ConfigError
 
 Profile = Literal["use-inspired", "reforms", "dome"]
+#: Fields of more cells than this, times included, are read some times at a time.
+IN_MEMORY = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,8 @@ class EvaluateConfig:
     source : Path
         ``application.toml``; or, with `tool`, a run directory of that tool.
     tool : str, optional
-        Make the card of this tool's run from its ``evaluation.json``; ``any`` for whatever tool it is of.
+        Make the card of this tool's run from its ``evaluation.json``, or from `data` and `predictions` by
+        its declaration; ``any`` for whatever tool it is of.
     data : Path, optional
         Samples: CSV, Parquet, NetCDF or zarr.
     predictions : Path, optional
@@ -101,6 +104,8 @@ class EvaluateConfig:
         What the model took, to hold against the budget; 0 for what nobody measured. A learner is measured.
     parameters : int
         Of the model.
+    in_memory : int
+        Fields of more cells than this, times included, are read some times at a time.
     out : Path, optional
         Where the card goes; by default runs/card, or the run directory itself.
     """
@@ -115,12 +120,15 @@ class EvaluateConfig:
     predict_seconds: float = 0.0
     memory_mb: float = 0.0
     parameters: int = 0
+    in_memory: int = IN_MEMORY
     out: Path | None = None
 
     def __post_init__(self) -> None:
         if self.predictions is not None and self.learner is not None:
             raise ConfigError("predictions and learner must not be given together, got both")
-        for name in ("train_seconds", "predict_seconds", "memory_mb", "parameters"):
+        if self.tool is not None and self.learner is not None:
+            raise ConfigError("tool and learner must not be given together, got both")
+        for name in ("train_seconds", "predict_seconds", "memory_mb", "parameters", "in_memory"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
 

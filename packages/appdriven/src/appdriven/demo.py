@@ -77,7 +77,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     seeds = range(config.seed, config.seed + study.seeds)
     samples = read_intensity(study.seasons[0], study.deployed_until, every=study.every)
     application = Application.load(Path(str(resources.files("appdriven") / "application.toml")))
-    table = Table(samples, application.data.columns)
+    table = Table(samples, application.columns)
     developed = (samples["season"] <= study.seasons[1]).to_numpy()
     with measure_cost() as meter:
         trials = [*_cross_validate(table.take(np.flatnonzero(developed)), study, seeds)]

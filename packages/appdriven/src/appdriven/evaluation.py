@@ -12,24 +12,22 @@ from appdriven import __version__
 from appdriven.application import Application
 from appdriven.baselines import compute_baselines, series_labels
 from appdriven.calibration import Calibration, measure_calibration
-from appdriven.card.record import BudgetLine, Card, Worst
+from appdriven.card.record import BudgetLine, Card
 from appdriven.case import MODEL, Case
 from appdriven.coherence import Check, check_summaries, summarise
-from appdriven.comparison import compare_with_baselines, finite_ends, list_goals, make_claims, make_headline
+from appdriven.comparison import compare_with_baselines, make_claims, make_headline
 from appdriven.decisions import Decision, happens, weigh_decision
 from appdriven.metrics import MEASURES
 from appdriven.predictions import Predictions
 from appdriven.schema import Unknown
+from appdriven.scoring import score, score_extremes, score_subgroups
 from appdriven.shift import Shift, measure_shift
 from appdriven.splits import SplitAudit, audit_splits, make_splits
 from appdriven.table import Table
 from isopleth.config import config_hash
-from isopleth.errors import DataError
+from isopleth.errors import ConfigError
 from isopleth.fields import Folds
-from isopleth.report import Cost, DataCard, Evaluation, Provenance, Score
-
-# Truths beyond this quantile of the training are extreme.
-_EXTREME = 0.95
+from isopleth.report import Cost, DataCard, Evaluation, Provenance
 
 
 def evaluate(
@@ -74,14 +72,33 @@ def evaluate(
     ConfigError, DataError
         If what is declared cannot be done with these data, in one line.
     """
+    if own := [goal.name for goal in application.goals if goal.is_own]:
+        raise ConfigError(
+            f"the metric must be one of {', '.join(MEASURES)} to be computed from predictions, got {own[0]}, "
+            "which only a tool's own record has"
+        )
     folds = make_splits(application.splits, table) if folds is None else folds
     audit = audit_declared(application, table, folds, statistics=statistics) if audit is None else audit
     found = compute_baselines(application, table, folds) if baselines is None else dict(baselines)
     case = Case(application, table, folds, predictions, found)
-    cost = cost or Cost.of()
+    return make_card(case, audit, cost=cost or Cost.of(), command=command, name=name)
+
+
+def make_card(case: Case, audit: SplitAudit, *, cost: Cost, command: str, name: str | None = None) -> Card:
+    """Make the card of a case: scores, claims, and all that is looked at besides.
+
+    Parameters
+    ----------
+    case : Case
+    audit : SplitAudit
+    cost, command, name
+        As for `evaluate`.
+    """
+    case.check_present()
+    application = case.application
     comparisons = compare_with_baselines(case)
     headline = make_headline(case, comparisons)
-    scores = [score(case, goal.name) for goal in list_goals(application)]
+    scores = [score(case, goal.name) for goal in application.goals]
     groups, worst = score_subgroups(case)
     record = Evaluation(
         tool="appdriven",
@@ -104,105 +121,13 @@ def evaluate(
         headline=headline,
         comparisons=tuple(comparisons),
         worst=tuple(worst),
-        calibration=_calibrate(case),
-        decision=_decide(case),
-        shift=_shift(case),
+        calibration=_calibrate(case.sample),
+        decision=_decide(case.sample),
+        shift=_shift(case.sample),
         audit=audit.to_dict(),
         coherence=tuple(check_case(case, audit)),
         budget=tuple(hold_against_budget(application, cost)),
     )
-
-
-def score(
-    case: Case,
-    measure: str,
-    part: np.ndarray | None = None,
-    stratum: Mapping[str, str | float | bool] | None = None,
-) -> Score:
-    """Score the model and its baselines by one metric, on all samples or on a part of them.
-
-    Raises
-    ------
-    DataError
-        If the score of these samples does not exist, such as the hit rate of an event that never came.
-    """
-    chosen = MEASURES[measure]
-    values = {name: case.value(name, measure, part) for name in case.all_methods}
-    if not np.isfinite(values[MODEL]):
-        raise DataError(
-            f"{measure} must be finite, got {values[MODEL]} of {case.count(part)} independent samples"
-        )
-    interval = finite_ends(case.interval(measure, part=part)) if case.count(part) > 1 else None
-    task = case.application.task
-    return Score(
-        metric=measure,
-        variable=task.variable,
-        units=chosen.units(task.units),
-        better=chosen.better,
-        model=values[MODEL],
-        interval=interval,
-        baselines={name: value for name, value in values.items() if name != MODEL and np.isfinite(value)},
-        stratum=dict(stratum or {}),
-        n=case.count(part),
-    )
-
-
-def score_subgroups(case: Case) -> tuple[list[Score], list[Worst]]:
-    """Score each subgroup that is large enough by the primary metric, and name the worst of each column.
-
-    Raises
-    ------
-    DataError
-        If a column does not exist, or no subgroup of it is large enough.
-    """
-    wanted = case.application.subgroups
-    if isinstance(wanted.columns, Unknown):
-        return [], []
-    measure, scores, worst = case.application.metrics.primary.name, [], []
-    for column in wanted.columns:
-        if column not in case.table.frame:
-            raise DataError(f"subgroups.columns must be columns of the data, got {column!r}")
-        labels = case.table.frame[column].astype(str).to_numpy()[case.rows]
-        parts = {str(label): labels == label for label in np.unique(labels)}
-        kept = {label: part for label, part in parts.items() if case.count(part) >= wanted.minimum}
-        if not kept:
-            largest = max(case.count(part) for part in parts.values())
-            raise DataError(
-                f"some subgroup of {column!r} must have {wanted.minimum} independent samples, got at most "
-                f"{largest}",
-                hint="subgroups.minimum sets how many",
-            )
-        found = [score(case, measure, part, {column: label}) for label, part in kept.items()]
-        pick = max if MEASURES[measure].better == "lower" else min
-        last = pick(found, key=lambda one: one.model)
-        scores += found
-        worst.append(
-            Worst(metric=measure, column=column, group=str(last.stratum[column]), value=last.model,
-                  overall=case.value(MODEL, measure))
-        )  # fmt: skip
-    return scores, worst
-
-
-def score_extremes(case: Case) -> list[Score]:
-    """Score what was extreme, and what was predicted to be: beyond the 95th percentile of the training truth.
-
-    To look only at what came rewards a method that always cries wolf (Lerch et al. 2017, Stat. Sci. 32), so
-    that what was predicted stands beside it.
-    """
-    training = np.unique(np.concatenate([fold.train for fold in case.folds]))
-    known = case.table.target[training]
-    limit = float(np.quantile(known[np.isfinite(known)], _EXTREME))
-    parts = {
-        f"truth from {limit:.3g}": case.truth >= limit,
-        f"prediction from {limit:.3g}": case.method(MODEL) >= limit,
-    }
-    minimum = case.application.subgroups.minimum
-    measure = "rmse"
-    return [
-        score(case, measure, part, {"tail": name})
-        for name, part in parts.items()
-        if part.any() and case.count(part) >= minimum
-    ]
 
 
 def _calibrate(case: Case) -> Calibration:
@@ -272,16 +197,16 @@ def audit_declared(application: Application, table: Table, folds: Folds, **optio
         ``window`` and ``statistics`` of `audit_splits`.
     """
     whole = application.splits.kind in ("group", "column", "random")
-    options["window"] = options.get("window") or _lead(application, table)
+    options["window"] = options.get("window") or lead_of(application, table.time)
     return audit_splits(folds, table, kind=folds.kind, groups_are_whole=whole, **options)
 
 
-def _lead(application: Application, table: Table) -> str | float | None:
-    """Return the lead in the unit of the table's times; None where either is not known."""
+def lead_of(application: Application, time: np.ndarray | None) -> str | float | None:
+    """Return the lead in the unit of the times; None where either is not known."""
     lead = application.task.lead
-    if isinstance(lead, Unknown) or table.time is None:
+    if isinstance(lead, Unknown) or time is None:
         return None
-    if table.time.dtype.kind != "f":
+    if time.dtype.kind != "f":
         return 0.0 if lead == "0" else lead
     return float(lead) if lead.replace(".", "", 1).isdigit() else None
 
@@ -291,15 +216,11 @@ def check_case(case: Case, audit: SplitAudit) -> list[Check]:
     checks = check_summaries(case.summaries(), max_missing=case.application.constraints.max_missing)
     limits = case.application.task.range
     if not isinstance(limits, Unknown):
-        for name, values in (("truth", case.truth), ("model", case.method(MODEL))):
-            inside = float(((values >= limits[0]) & (values <= limits[1])).mean())
-            finding = f"{name}: {1 - inside:.2%} outside [{limits[0]:g}, {limits[1]:g}]"
+        for name, share in case.outside.items():
+            finding = f"{name}: {share:.2%} outside [{limits[0]:g}, {limits[1]:g}]"
             # A model may overshoot a physical bound by rounding, the truth may not.
-            checks.append(
-                Check(
-                    "Values lie in the declared range", inside >= (1.0 if name == "truth" else 0.999), finding
-                )
-            )
+            most = 0.0 if name == "truth" else 0.001
+            checks.append(Check("Values lie in the declared range", share <= most, finding))
     even = bool(np.ptp(case.table.weight) == 0)
     checks.append(
         Check(
@@ -333,15 +254,14 @@ def hold_against_budget(application: Application, cost: Cost) -> list[BudgetLine
 
 def _describe_data(case: Case) -> DataCard:
     data = case.application.data
-    train = sum(fold.train.size for fold in case.folds)
-    many = f" in {len(case.folds)} folds" if len(case.folds) > 1 else ""
+    train, test = case.describe_sides()
     return DataCard(
         name=data.name,
         kind=data.kind,
         source=str(data.source),
-        train=f"{train} samples{many}, {case.folds.kind}",
-        test=f"{case.rows.size} samples, {case.count()} taken as independent",
-        fingerprint=case.table.fingerprint(),
+        train=train,
+        test=test,
+        fingerprint=case.data_fingerprint,
     )
 
 

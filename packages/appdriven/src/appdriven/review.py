@@ -113,7 +113,15 @@ def _answer(application: Mapping[str, Any], key: str) -> str | None:
 
 def _has_baselines(card: Card) -> str:
     names = {name for score in card.record.scores for name in score.baselines}
-    return f"scored beside {', '.join(sorted(names))}" if names else "not scored beside any baseline"
+    if not names:
+        return "not scored beside any baseline"
+    declared = card.application.get("baselines", {})
+    wanted = [name for key in ("domain", "learned") if isinstance(declared.get(key), list | tuple)
+              for name in declared[key]]  # fmt: skip
+    lacking = [name for name in wanted if name not in names]
+    if lacking:
+        return f"not scored beside {', '.join(lacking)}, which are declared"
+    return f"scored beside {', '.join(sorted(names))}"
 
 
 def _has_intervals(card: Card) -> str:
@@ -197,6 +205,20 @@ def _has_cost(card: Card) -> str:
     return f"{spent:.3g} s on {cost.device}" if spent else "not measured"
 
 
+def _has_prediction_time(card: Card) -> str:
+    spent = card.record.cost.predict_seconds
+    return f"{spent:.3g} s for the test" if spent else "not measured"
+
+
+def _keeps_constraints(card: Card) -> str:
+    lines = [line for line in card.budget if line.name in ("latency (s)", "memory (MiB)")]
+    broken = [line.name for line in lines if line.within is False]
+    if broken:
+        return f"not kept: {', '.join(broken)}"
+    kept = [f"{line.name} {line.spent:.3g} of {line.allowed:.3g}" for line in lines if line.within]
+    return "; ".join(kept) or "not measured against a limit"
+
+
 def _has_claims(card: Card) -> str:
     claims = card.record.claims
     return f"{len(claims)} claims with verdicts" if claims else "not one claim was tested"
@@ -220,6 +242,8 @@ _CHECKS: dict[str, Callable[[Card], str]] = {
     "decision": _has_decision,
     "calibration": _has_calibration,
     "cost": _has_cost,
+    "prediction_time": _has_prediction_time,
+    "constraints": _keeps_constraints,
     "claims": _has_claims,
     "real_data": _has_real_data,
 }

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from appdriven.application import Application
+from appdriven.application import Application, Goal
 from appdriven.card.record import Card, Comparison, Headline, Verdict, Worst
 from appdriven.case import tested_samples
 from appdriven.coherence import check_evaluation
+from appdriven.config import IN_MEMORY
 from appdriven.evaluation import evaluate, hold_against_budget
+from appdriven.grids import Grids, count_cells
 from appdriven.plugins import load_application
 from appdriven.predictions import read_predictions
 from appdriven.schema import Unknown
 from appdriven.splits import make_splits
+from appdriven.stream import evaluate_grids
 from appdriven.table import read_table
 from isopleth.errors import ConfigError
-from isopleth.report import Evaluation, Score, read_evaluation
+from isopleth.report import Claim, Evaluation, Score, read_evaluation
+from isopleth.verify import Interval
 
 _WHY = "unknown: the tool ships no application.toml"
 
 
-def evaluate_run(run: str | Path, *, tool: str | None = None) -> Card:
+def evaluate_run(
+    run: str | Path,
+    *,
+    tool: str | None = None,
+    samples: Path | None = None,
+    predictions: Path | None = None,
+    in_memory: int = IN_MEMORY,
+) -> Card:
     """Make the card of a run directory of any tool of the house.
 
-    Where the tool's declaration names the samples and predictions that a run leaves behind, they are
-    evaluated anew, with its baselines. Else the scores are the tool's own, and what can be checked in them is
-    checked. What the tool does not declare stands as unknown, and as missing in the checklists.
+    Where samples and predictions are at hand, given here or named by the tool's declaration as what its runs
+    leave behind, they are evaluated anew, with its baselines. Else the scores are the tool's own, and what
+    can be checked in them is checked. What the tool does not declare stands as unknown, and as missing in the
+    checklists.
 
     Parameters
     ----------
@@ -34,11 +47,15 @@ def evaluate_run(run: str | Path, *, tool: str | None = None) -> Card:
         A folder with ``evaluation.json``, or that file.
     tool : str, optional
         The tool that the run must be of; its declaration is found by the entry point of this name.
+    samples, predictions : path, optional
+        Both or neither; in place of those that the declaration names.
+    in_memory : int
+        Fields of more cells than this are read some times at a time.
 
     Raises
     ------
     ConfigError
-        If the run is another tool's.
+        If the run is another tool's, or files are given for a tool that declares nothing.
     DataError
         If the record cannot be read.
     """
@@ -46,25 +63,35 @@ def evaluate_run(run: str | Path, *, tool: str | None = None) -> Card:
     if tool is not None and evaluation.tool != tool:
         raise ConfigError(f"the run must be of {tool}, got one of {evaluation.tool}", where=run)
     application = load_application(evaluation.tool)
+    if samples is not None or predictions is not None:
+        if application is None or samples is None or predictions is None:
+            raise ConfigError(
+                "data and predictions must be given together, for a tool that ships application.toml, got "
+                f"data {samples}, predictions {predictions} for {evaluation.tool}"
+            )
+        return _evaluate_files(application, samples, predictions, evaluation, in_memory)
     if application is not None and (files := _find_files(Path(run), application)) is not None:
-        return _evaluate_files(application, *files, evaluation)
+        return _evaluate_files(application, *files, evaluation, in_memory)
+    if application is not None:
+        evaluation = replace(evaluation, claims=(*evaluation.claims, *_judge_goals(evaluation, application)))
     return Card(
         application=describe_tool(evaluation) if application is None else application.to_dict(),
         evaluation=evaluation.to_dict(),
         headline=_headline(evaluation, application),
         comparisons=tuple(_compare(evaluation)),
         worst=tuple(_find_worst(evaluation)),
-        coherence=tuple(check_evaluation(evaluation, data_range=_span(application))),
+        coherence=tuple(check_evaluation(evaluation, ranges=_ranges(application))),
         budget=() if application is None else tuple(hold_against_budget(application, evaluation.cost)),
     )
 
 
-def _span(application: Application | None) -> float | None:
-    """Return the width of the declared range, None where there is none."""
+def _ranges(application: Application | None) -> dict[str, float]:
+    """Return the data range behind the declared variable's PSNR, where that is asked for."""
     if application is None or isinstance(application.task.range, Unknown):
-        return None
+        return {}
     low, high = application.task.range
-    return high - low
+    asked = any(goal.name == "psnr" for goal in application.goals)
+    return {application.task.variable: high - low} if asked else {}
 
 
 def _find_files(run: Path, application: Application) -> tuple[Path, Path] | None:
@@ -76,9 +103,16 @@ def _find_files(run: Path, application: Application) -> tuple[Path, Path] | None
     return (samples, predictions) if samples.exists() and predictions.exists() else None
 
 
-def _evaluate_files(application: Application, samples: Path, predictions: Path, record: Evaluation) -> Card:
+def _evaluate_files(
+    application: Application, samples: Path, predictions: Path, record: Evaluation, in_memory: int
+) -> Card:
     """Evaluate a run anew from its own predictions; what it cost stands in its record."""
-    table = read_table(samples, application.data.columns)
+    if count_cells(samples) > in_memory:
+        grids = Grids.open(application, samples, predictions)
+        return evaluate_grids(
+            application, grids, cost=record.cost, command=record.provenance.command, name=record.tool
+        )
+    table = read_table(samples, application.columns)
     folds = make_splits(application.splits, table)
     said = read_predictions(predictions, table, tested_samples(folds))
     command = record.provenance.command
@@ -106,29 +140,63 @@ def describe_tool(evaluation: Evaluation) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def find_score(evaluation: Evaluation, application: Application, goal: Goal) -> Score | None:
+    """Find what a declaration asks for in a record: metric, variable and stratum; None if it is not there."""
+    wanted = dict(goal.where or {})
+    return next(
+        (
+            score
+            for score in evaluation.scores
+            if score.metric == goal.name
+            and score.variable == application.task.variable
+            and {key: score.stratum.get(key) for key in wanted} == wanted
+        ),
+        None,
+    )
+
+
 def _headline(evaluation: Evaluation, application: Application | None) -> Headline | None:
-    """Take the first score that has a baseline, of the declared primary metric if there is one."""
-    wanted = None if application is None else application.metrics.primary.name
-    scores = [score for score in evaluation.scores if score.baselines]
-    first = next((score for score in scores if score.metric == wanted), scores[0] if scores else None)
-    if first is None or first.best_baseline is None:
+    """Take the score of the declared primary metric, or else the first that has a baseline."""
+    goal = None if application is None else application.metrics.primary
+    declared = None if application is None or goal is None else find_score(evaluation, application, goal)
+    scores = [score for score in (declared, *evaluation.scores) if score is not None and score.baselines]
+    if not scores or (best := scores[0].best_baseline) is None:
         return None
+    first = scores[0]
     verdicts: dict[bool | None, Verdict] = {True: "beats", False: "does not beat", None: "undecided"}
     verdict = verdicts[first.beats_baselines]
     gain = "" if first.skill is None else f" (skill {first.skill:+.1%})"
     place = ", ".join(f"{key} {value}" for key, value in first.stratum.items())
+    words = "cannot be told from" if verdict == "undecided" else verdict
     sentence = (
         f"By its own interval of {first.metric} of {first.variable}{f' ({place})' if place else ''} the "
-        "model "
-        f"{'cannot be told from' if verdict == 'undecided' else verdict} {first.best_baseline}{gain}."
+        f"model {words} {best}{gain}."
     )
-    return Headline(
-        metric=first.metric,
-        baseline=first.best_baseline,
-        verdict=verdict,
-        sentence=sentence,
-        skill=first.skill,
-    )
+    if goal is not None and first is not declared:
+        sentence += f" The declared metric, {goal.name}, is not in this run."
+    return Headline(metric=first.metric, baseline=best, verdict=verdict, sentence=sentence, skill=first.skill)
+
+
+def _judge_goals(evaluation: Evaluation, application: Application) -> list[Claim]:
+    """Judge the thresholds of a declaration by the intervals that a record has."""
+    claims = []
+    for goal in application.goals:
+        score = find_score(evaluation, application, goal)
+        if isinstance(goal.threshold, Unknown) or score is None:
+            continue
+        low, high = score.interval or (float("nan"), float("nan"))
+        gap = Interval(low - goal.threshold, high - goal.threshold, score.model - goal.threshold, 0.95, 1)
+        claims.append(
+            Claim.judge(
+                f"{goal.name} is at {'most' if score.better == 'lower' else 'least'} {goal.threshold:g}, "
+                f"as set by {goal.set_by}",
+                gap,
+                better=score.better,
+                evidence=f"distance from the threshold, by the record's own interval over {score.n}",
+                units=score.units,
+            )
+        )
+    return claims
 
 
 def _compare(evaluation: Evaluation) -> list[Comparison]:

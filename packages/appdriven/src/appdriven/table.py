@@ -208,7 +208,7 @@ def _read_arrays(path: Path) -> pd.DataFrame:
 
 def _open_arrays(path: Path) -> xr.Dataset:
     if path.suffix == ".zarr":
-        return xr.open_zarr(path, chunks=None, consolidated=None)
+        return xr.open_zarr(path, chunks=None, consolidated=False)
     return xr.open_dataset(path, engine="h5netcdf" if _is_hdf5(path) else "scipy")
 
 
@@ -252,7 +252,7 @@ def match_rows(table: Table, keys: pd.DataFrame, names: Sequence[str]) -> np.nda
         If a row is for no sample or for several, or the two files' times are of different calendars.
     """
     if table.columns.time in names:
-        _same_calendar(table.frame[table.columns.time], keys[table.columns.time])
+        same_calendar(table.frame[table.columns.time], keys[table.columns.time])
     ours, theirs = (_key(frame, table.columns, names) for frame in (table.frame, keys))
     if ours.has_duplicates or theirs.has_duplicates:
         which = "data" if ours.has_duplicates else "predictions"
@@ -267,7 +267,8 @@ def match_rows(table: Table, keys: pd.DataFrame, names: Sequence[str]) -> np.nda
     return rows
 
 
-def _same_calendar(ours: pd.Series, theirs: pd.Series) -> None:
+def same_calendar(ours: pd.Series, theirs: pd.Series) -> None:
+    """Refuse times of another calendar than the data's."""
     kinds = [_calendar(as_times(column, "time")) for column in (ours, theirs)]
     if kinds[0] != kinds[1]:
         raise DataError(

@@ -156,6 +156,7 @@ def block_folds(
     buffer_km: float,
     size_km: float = 2000.0,
     layout: Literal["tiles", "sectors"] = "tiles",
+    exact: bool = False,
     seed: int = 0,
 ) -> Folds:
     """Split space into blocks, with a buffer round those that are tested.
@@ -174,6 +175,9 @@ def block_folds(
     layout : {"tiles", "sectors"}
         Tiles are dealt out to the folds at random, evenly by samples. Sectors of longitude, one a fold, are
         the harder test: each is far from most of the training.
+    exact : bool
+        Whether tiles are of exactly this size, and what is left over at the ends is smaller; see
+        `tile_labels`.
     seed : int
         Of the dealing.
 
@@ -194,7 +198,7 @@ def block_folds(
         raise ConfigError(f"buffer_km must be at least 0 and size_km positive, got {buffer_km} and {size_km}")
     lat, lon = as_points(lat, lon)
     if layout == "tiles":
-        part = _deal(_tiles(lat, lon, size_km), n, seed, "size_km")
+        part = _deal(tile_labels(lat, lon, size_km=size_km, exact=exact), n, seed, "size_km")
     elif layout == "sectors":
         part = (wrap_longitude(lon) / 360.0 * n).astype(np.intp) % n
     else:
@@ -204,7 +208,7 @@ def block_folds(
     return _checked(folds, lat.size, f"{layout} of space", "smaller buffer_km or size_km")
 
 
-def tile_labels(lat: Any, lon: Any, *, size_km: float = 2000.0) -> np.ndarray:
+def tile_labels(lat: Any, lon: Any, *, size_km: float = 2000.0, exact: bool = False) -> np.ndarray:
     """Return the number of the tile of `block_folds` that each sample lies in, to resample or to sum up by.
 
     Parameters
@@ -212,7 +216,12 @@ def tile_labels(lat: Any, lon: Any, *, size_km: float = 2000.0) -> np.ndarray:
     lat, lon : array_like, shape (samples,)
         Degrees; any convention of longitude.
     size_km : float
-        About the side of a tile.
+        Side of a tile.
+    exact : bool
+        False makes rows, and the tiles of a row, come out even, so that a side is about `size_km`. True
+        makes rows of exactly `size_km` from the South Pole on, cut from the prime meridian eastward into
+        tiles that are exactly as wide along their row's middle; the last row, and each row's last tile, are
+        what is left over.
 
     Returns
     -------
@@ -221,7 +230,7 @@ def tile_labels(lat: Any, lon: Any, *, size_km: float = 2000.0) -> np.ndarray:
     """
     check_positive(size_km=size_km)
     lat, lon = as_points(lat, lon)
-    return _tiles(lat, lon, size_km)
+    return _exact_tiles(lat, lon, size_km) if exact else _tiles(lat, lon, size_km)
 
 
 def group_folds(groups: Any, n: int = 5, *, seed: int = 0) -> Folds:
@@ -356,6 +365,15 @@ def _tiles(lat: np.ndarray, lon: np.ndarray, size_km: float) -> np.ndarray:
     parts = np.maximum(1, np.rint(2 * np.pi * EARTH_RADIUS_KM * np.cos(centre) / size_km)).astype(np.intp)
     column = (wrap_longitude(lon) / 360 * parts[row]).astype(np.intp) % parts[row]
     return (np.cumsum(parts) - parts)[row] + column
+
+
+def _exact_tiles(lat: np.ndarray, lon: np.ndarray, size_km: float) -> np.ndarray:
+    """Return the number of each point's tile: rows and tiles of one size, the last ones smaller."""
+    degree = np.pi * EARTH_RADIUS_KM / 180
+    row = np.floor((lat + 90) * degree / size_km)
+    middle = np.minimum((row + 0.5) * size_km / degree - 90, 90.0)
+    column = np.floor(wrap_longitude(lon) * degree * np.cos(np.radians(middle)) / size_km)
+    return np.unique(np.stack([row, column]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
 def _buffered(vectors: np.ndarray, test: np.ndarray, distance: float) -> Fold:

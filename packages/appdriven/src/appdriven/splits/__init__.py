@@ -1,7 +1,7 @@
 """Splits as the deployment will split: kept apart by a stated distance, and proven to be."""
 
 from appdriven.splits.audit import SplitAudit, audit_splits, find_duplicates, find_fitted_statistics
-from appdriven.splits.make import make_splits, space_folds, space_time_folds, square_tiles
+from appdriven.splits.make import make_splits, space_folds, space_time_folds
 from appdriven.splits.variogram import Variogram, measure_variogram
 
 __all__ = [
@@ -14,5 +14,4 @@ __all__ = [
     "measure_variogram",
     "space_folds",
     "space_time_folds",
-    "square_tiles",
 ]

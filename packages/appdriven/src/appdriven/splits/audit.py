@@ -118,8 +118,8 @@ def audit_splits(
         train=sum(fold.train.size for fold in folds),
         test=sum(fold.test.size for fold in folds),
         dropped=sum(fold.dropped.size for fold in folds),
-        distance_km=_distances(folds, table),
-        gap_days=_gaps(folds, table),
+        distance_km=measure_distances(folds, table),
+        gap_days=measure_gaps(folds, table),
         duplicates=tuple(repeated[:20]),
         duplicate_count=len(repeated),
         shared_groups=_count_shared(folds, table),
@@ -195,7 +195,8 @@ def _misfit(values: np.ndarray, given: Mapping[str, float]) -> float:
     return abs(float(np.nanmean(values)) - given["mean"]) / spread + abs(1 - given["std"] / spread)
 
 
-def _distances(folds: list[Fold], table: Table) -> dict[str, float] | None:
+def measure_distances(folds: list[Fold], table: Table) -> dict[str, float] | None:
+    """Return quantiles of test samples' distance to the nearest training sample, km; None without places."""
     if table.place is None:
         return None
     phi, lam = np.radians(table.place)
@@ -204,15 +205,17 @@ def _distances(folds: list[Fold], table: Table) -> dict[str, float] | None:
     return _quantiles(2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(np.concatenate(chords) / 2, 1)))
 
 
-def _gaps(folds: list[Fold], table: Table) -> dict[str, float] | None:
+def measure_gaps(folds: list[Fold], table: Table) -> dict[str, float] | None:
+    """Return quantiles of test samples' time to the nearest training sample, days; None without times."""
     if table.time is None:
         return None
     axis = ticks(table.time)
-    gaps = np.concatenate([_nearest(np.sort(axis[fold.train]), axis[fold.test]) for fold in folds])
+    gaps = np.concatenate([nearest_gaps(np.sort(axis[fold.train]), axis[fold.test]) for fold in folds])
     return _quantiles(gaps / TICKS_PER_DAY if axis.dtype.kind == "i" else gaps)
 
 
-def _nearest(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+def nearest_gaps(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return how far each value is from the nearest of ordered ones."""
     after = np.searchsorted(ordered, values)
     before, next_ = np.maximum(after - 1, 0), np.minimum(after, ordered.size - 1)
     return np.minimum(np.abs(values - ordered[before]), np.abs(ordered[next_] - values))
@@ -240,7 +243,7 @@ def _count_overlaps(fold: Fold, table: Table, window: Any) -> int:
     own = _series_of(table)
     span = float(np.ptp(axis)) + 2 * length + 1
     line = own * span + (axis - axis.min())  # one line for all series, farther apart than any window
-    return int((_nearest(np.sort(line[fold.train]), line[fold.test]) < length).sum())
+    return int((nearest_gaps(np.sort(line[fold.train]), line[fold.test]) < length).sum())
 
 
 def _series_of(table: Table) -> np.ndarray:

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import spatial
 
 from appdriven.application import Splits
 from appdriven.splits.variogram import measure_variogram
 from appdriven.table import Table
-from isopleth.config import check_positive
 from isopleth.errors import ConfigError, DataError
-from isopleth.fields import Fold, Folds, group_folds, holdout, random_folds, time_folds
-from isopleth.grid import EARTH_RADIUS_KM, wrap_longitude
+from isopleth.fields import Fold, Folds, block_folds, group_folds, holdout, random_folds, time_folds
 
 
 def make_splits(splits: Splits, table: Table) -> Folds:
@@ -131,32 +128,6 @@ def _places(table: Table) -> tuple[np.ndarray, np.ndarray]:
     return table.place
 
 
-def square_tiles(lat: np.ndarray, lon: np.ndarray, *, size_km: float) -> np.ndarray:
-    """Give each sample the number of its tile, all exactly as large as asked.
-
-    Rows of exactly `size_km` go north from the South Pole; each is cut from the prime meridian eastward into
-    tiles that are exactly `size_km` wide along its middle. Only the last row and each row's last tile are
-    smaller: nothing is adjusted to come out even.
-
-    Parameters
-    ----------
-    lat, lon : array, shape (sample,)
-        Degrees.
-    size_km : float
-
-    Returns
-    -------
-    ndarray of int, shape (sample,)
-    """
-    check_positive(size_km=size_km)
-    degree = np.pi * EARTH_RADIUS_KM / 180
-    row = np.floor((np.asarray(lat) + 90) * degree / size_km).astype(np.int64)
-    middle = np.minimum((row + 0.5) * size_km / degree - 90, 90.0)
-    along = wrap_longitude(np.asarray(lon)) * degree * np.cos(np.radians(middle))
-    column = np.floor(along / size_km).astype(np.int64)
-    return np.unique(np.stack([row, column]), axis=1, return_inverse=True)[1].reshape(-1)
-
-
 def space_folds(
     lat: np.ndarray, lon: np.ndarray, n: int = 5, *, size_km: float, buffer_km: float = 0.0, seed: int = 0
 ) -> Folds:
@@ -168,7 +139,7 @@ def space_folds(
         Degrees.
     n : int
     size_km : float
-        Side of a block, see `square_tiles`.
+        Side of a block, exactly; see `isopleth.fields.tile_labels`.
     buffer_km : float
         Least great-circle distance of a training from a test sample.
     seed : int
@@ -178,27 +149,8 @@ def space_folds(
     DataError
         If there are fewer blocks than folds, or the buffer leaves nothing to train on.
     """
-    if not (np.isfinite(buffer_km) and buffer_km >= 0):
-        raise ConfigError(f"buffer_km must be at least 0, got {buffer_km}")
-    dealt = group_folds(square_tiles(lat, lon, size_km=size_km), n, seed=seed)
-    points = _unit_vectors(lat, lon)
-    folds = tuple(_with_buffer(points, fold, buffer_km) for fold in dealt)
-    _check_training(folds, f"blocks of {size_km:.0f} km with a buffer of {buffer_km:.0f} km")
-    return Folds(folds, dealt.size, f"blocks of space, {size_km:.0f} km")
-
-
-def _with_buffer(points: np.ndarray, fold: Fold, buffer_km: float) -> Fold:
-    if buffer_km == 0:
-        return fold
-    chord = 2 * np.sin(min(buffer_km / EARTH_RADIUS_KM, np.pi) / 2)
-    nearest, _ = spatial.cKDTree(points[fold.test]).query(points[fold.train])
-    far = nearest >= chord
-    return Fold(fold.train[far], fold.test, np.sort(np.append(fold.dropped, fold.train[~far])))
-
-
-def _unit_vectors(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    phi, lam = np.radians(lat), np.radians(lon)
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=1)
+    found = block_folds(lat, lon, n, buffer_km=buffer_km, size_km=size_km, exact=True, seed=seed)
+    return Folds(found.folds, found.size, f"blocks of space, {size_km:.0f} km")
 
 
 def space_time_folds(space: Folds, time: Folds) -> Folds:
