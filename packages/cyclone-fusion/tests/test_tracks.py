@@ -234,3 +234,20 @@ def test_the_united_states_wind_goes_before_the_wmo_one(tmp_path):
     )
     wind = read_tracks(path)["wind"].values / KNOT
     assert wind == pytest.approx([60, 50, 100, np.nan], nan_ok=True)
+
+
+def test_a_wmo_wind_without_an_agency_is_unknown(tmp_path):
+    path = tmp_path / "tracks.csv"
+    rows = [f"A,2020,SI,2020-01-0{day} 00:00:00,-10,90,44" for day in (1, 2)]
+    path.write_text("\n".join(["SID,SEASON,BASIN,ISO_TIME,LAT,LON,WMO_WIND", *rows, ""]))
+    assert np.isnan(read_tracks(path)["wind"].values).all()
+
+
+def test_a_year_beyond_nanoseconds_is_no_time(tmp_path):
+    path = tmp_path / "tracks.csv"
+    stamps = ["0001-01-01 00:00:00", "2020-01-01 00:00:00", "2020-01-01 06:00:00"]
+    rows = [f"A,2020,SI,{stamp},-10,90,44" for stamp in stamps]
+    path.write_text("\n".join(["SID,SEASON,BASIN,ISO_TIME,LAT,LON,USA_WIND", *rows, ""]))
+    tracks = read_tracks(path)
+    assert tracks.sizes["record"] == 2
+    assert json.loads(tracks.attrs["left_out"])["no time"] == 1

@@ -71,7 +71,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "track_id": _text(table, "track_id", ""),
-            "time": pd.to_datetime(table["time"], errors="coerce").astype("datetime64[ns]"),
+            "time": _times(table["time"]),
             "lat": pd.to_numeric(table["lat"], errors="coerce").astype(np.float64),
             "lon": pd.to_numeric(table["lon"], errors="coerce").astype(np.float64),
             "wind": _numbers(table, "wind"),
@@ -79,6 +79,12 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
             "season": _numbers(table, "season"),
         }
     )
+
+
+def _times(column: pd.Series) -> pd.Series:
+    """Read stamps; NaT for what is none, or lies outside what nanoseconds can tell."""
+    times = pd.to_datetime(column, errors="coerce", format="mixed")
+    return times.where(times.dt.year.between(1678, 2261)).astype("datetime64[ns]")
 
 
 def _text(table: pd.DataFrame, name: str, default: str) -> pd.Series:

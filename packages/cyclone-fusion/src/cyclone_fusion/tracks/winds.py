@@ -57,8 +57,11 @@ def to_one_minute(wind: pd.Series, agency: pd.Series) -> pd.Series:
     """
     names = agency.fillna("").astype(str).str.strip().str.lower()
     names = names.mask(names.str.startswith(_UNITED_STATES), "usa")
-    scale = names.map({name: factors[0] for name, factors in TO_ONE_MINUTE.items()})
-    shift = names.map({name: factors[1] for name, factors in TO_ONE_MINUTE.items()})
+    # Without a single known agency pandas would make a column of text.
+    scale, shift = (
+        names.map({name: factors[which] for name, factors in TO_ONE_MINUTE.items()}).astype(np.float64)
+        for which in (0, 1)
+    )
     return ((wind - shift) / scale).clip(lower=0.0)
 
 
