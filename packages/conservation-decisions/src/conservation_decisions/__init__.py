@@ -6,4 +6,4 @@ over years, ``evaluate`` says what a decision is worth under uncertain predictio
 decisions.
 """
 
-__version__ = "0.0.1"
+__version__ = "0.1.0"
