@@ -17,7 +17,7 @@ unexport PYTHONPATH VIRTUAL_ENV
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evidence test test-slow lint types format wheels bench docs lock release clean
+.PHONY: help setup demo evidence test test-slow lint types format wheels bench docs lock release new clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,12 +35,13 @@ $(READY): uv.lock pyproject.toml shared/pyproject.toml $(wildcard packages/*/pyp
 	@$(UV) sync --locked --all-extras --quiet $(if $(PYTHON),--python $(PYTHON))
 	@touch $@
 
-demo: $(READY)  ## run every tool's main job on its sample; ends with runs/demo/index.html
+demo: $(READY)  ## run every tool's main job on its sample, and make its card; ends with runs/demo/index.html
 	@failed=; for tool in $(TOOLS); do \
 	   start=$$(date +%s); mkdir -p runs/demo; \
-	   if $(BIN)/$$tool demo --out runs/demo/$$tool >runs/demo/$$tool.log 2>&1; then state=done; else state=FAILED; failed="$$failed $$tool"; fi; \
+	   state=done; $(BIN)/$$tool demo --out runs/demo/$$tool >runs/demo/$$tool.log 2>&1 || state=FAILED; \
+	   if [ $$state = done ]; then $(BIN)/appdriven evaluate runs/demo/$$tool --tool $$tool >>runs/demo/$$tool.log 2>&1 || state="CARD FAILED"; fi; \
 	   echo "$$tool: $$state in $$(( $$(date +%s) - start )) s, log in runs/demo/$$tool.log"; \
-	   if [ $$state = FAILED ]; then tail -n 3 runs/demo/$$tool.log; fi; \
+	   if [ "$$state" != done ]; then tail -n 3 runs/demo/$$tool.log; failed="$$failed $$tool"; fi; \
 	 done; $(BIN)/isopleth report runs/demo; \
 	 if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
@@ -94,6 +95,14 @@ lock: $(READY)  ## resolve the dependencies anew
 
 release: $(READY)  ## PKG=isopleth BUMP=minor: version, changelog, lock, commit, tag PKG/vX.Y.Z
 	@sh .ci/release '$(PKG)' '$(BUMP)' '$(UV)'
+
+new: $(READY)  ## TOOL=my-tool: lay down a tool that runs, to put yours in its place
+	@$(BIN)/python .ci/new '$(TOOL)'
+	@$(UV) lock --quiet
+	@$(MAKE) --no-print-directory setup
+	@$(BIN)/ruff check --quiet --select I --fix packages/$(TOOL) && $(BIN)/ruff format --quiet packages/$(TOOL)
+	@$(BIN)/python docs/evidence.py --write
+	@echo "packages/$(TOOL) runs: make demo TOOLS=$(TOOL), make test ARGS=packages/$(TOOL)/tests; docs/howto/new-tool.md goes on"
 
 clean:  ## remove what was built; environments and runs stay
 	@rm -rf dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

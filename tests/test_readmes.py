@@ -1,4 +1,4 @@
-"""Every command and every piece of Python in every README runs as it is written."""
+"""Every command and every piece of Python in the READMEs and the docs runs as it is written."""
 
 import os
 import re
@@ -10,14 +10,15 @@ import pytest
 from workspace import PACKAGES, ROOT, run
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-READMES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(p.folder / "README.md" for p in PACKAGES)]
+HOW_TOS = sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs" / "howto").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(p.folder / "README.md" for p in PACKAGES), *HOW_TOS]
 
 
 def find_blocks() -> list[pytest.param]:
     blocks = []
-    for path in READMES:
+    for path in PAGES:
         for number, (language, text) in enumerate(BLOCK.findall(path.read_text())):
-            slow = "demo" in text and "make" not in text
+            slow = "demo" in text and "make" not in text  # `--config demo` too: it trains
             name = f"{path.parent.name}-{path.stem}-{number}"
             blocks.append(pytest.param(language, text, id=name, marks=[pytest.mark.slow] if slow else []))
     return blocks

@@ -1,0 +1,1 @@
+"""Networks: encoders of timm, the heads of the methods, the small diffusion model."""
