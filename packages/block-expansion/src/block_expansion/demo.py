@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +82,16 @@ def run_study(
     else:
         # A process that torch's threads run in must not be forked.
         context = get_context("spawn")
-        with ProcessPoolExecutor(study.processes, context, initializer=_end_with_parent) as pool:
+        pool = ProcessPoolExecutor(study.processes, context, initializer=_end_with_parent)
+        try:
             found = list(pool.map(work, seeds))
+        except BaseException:
+            # Who is interrupted must not wait for the seeds that are under way.
+            for process in active_children():
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
     return [run for runs in found for run in runs]
 
 

@@ -4,4 +4,4 @@ Rooms: ``cycle`` is the method, ``model`` the network, ``baselines`` every other
 ``train`` and ``predict`` fit and apply, ``interpolate`` streams, ``outcome`` and ``evaluate`` test.
 """
 
-__version__ = "0.0.1"
+__version__ = "0.1.0"
