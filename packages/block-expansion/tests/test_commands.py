@@ -153,6 +153,7 @@ def test_train_and_evaluate_folders_of_images(folders, capsys):
         (["train", "nowhere"], "must have at least two classes"),
         (["train", "nowhere", "--fit.warmup_steps", "10000"], "warmup_steps must be from 0"),
         (["train", "nowhere", "--backbone.depth", "3"], "pretrained must be false where depth is given"),
+        (["sequence", "--targets", "[nowhere]"], "targets must be at least two, got 1"),
         (["evaluate", "nowhere"], "a folder of runs must hold adapted.json, got none"),
     ],
 )

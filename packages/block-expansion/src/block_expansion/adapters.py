@@ -10,6 +10,7 @@ from block_expansion.config import AdaptConfig, SequenceConfig, TrainConfig
 from block_expansion.data import Domain, compute_moments
 from block_expansion.evaluate import write_run
 from block_expansion.folders import open_domain
+from isopleth.errors import ConfigError
 from isopleth.io.atomic import atomic_path
 from isopleth.io.write import write_json
 
@@ -54,6 +55,8 @@ def train_from_folders(config: TrainConfig) -> dict[str, Any]:
 
 def train_in_sequence(config: SequenceConfig) -> dict[str, Any]:
     """Adapt one network to task after task, and tell what is left of each: the verb ``sequence``."""
+    if len(config.targets) < 2:
+        raise ConfigError(f"targets must be at least two, got {len(config.targets)}")
     from block_expansion.sequence import adapt_in_sequence
 
     tasks = _open_domains(config, config.targets)

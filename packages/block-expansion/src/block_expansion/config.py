@@ -259,20 +259,15 @@ class SequenceConfig(AdaptConfig):
     Parameters
     ----------
     targets : tuple of Path
-        Tasks in their order, each as ``train`` takes one.
+        Tasks in their order, each as ``train`` takes one; at least two.
     out : Path
         The run directory, a folder a task in it.
     resume, data, backbone, method, fit, retention, runtime
         As for every adaptation.
     """
 
-    targets: tuple[Path, ...]
+    targets: tuple[Path, ...] = ()
     out: Path = Path("runs/block-expansion/sequence")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(self.targets) < 2:
-            raise ConfigError(f"targets must be at least two, got {len(self.targets)}")
 
 
 @dataclass(frozen=True, kw_only=True)
