@@ -100,9 +100,10 @@ def test_the_embargo(make_prepared, split):
 
 
 def test_rolling_folds_test_each_of_the_last_days_once():
-    days = np.datetime64("2000-01-01") + np.arange(3000)
+    days = np.datetime64("2000-01-01") + np.arange(3000) * np.timedelta64(1, "D")
     splits = rolling_splits(days.astype(str))
-    tested = [np.arange(np.datetime64(s.test[0]), np.datetime64(s.test[1]) + 1) for s in splits]
+    day = np.timedelta64(1, "D")
+    tested = [np.arange(np.datetime64(s.test[0]), np.datetime64(s.test[1]) + day) for s in splits]
     assert [len(each) for each in tested] == [146] * 5
     np.testing.assert_array_equal(np.concatenate(tested), days[-730:])
     for split in splits:

@@ -106,7 +106,7 @@ def test_prepare_train_predict_evaluate_with_fields(season_file, tmp_path, capsy
     with xr.open_zarr(store) as samples:
         assert samples.sizes["sample"] == found["samples"] == 300
         assert samples["windows"].shape == (300, 12, 5, 5)
-        assert (np.diff(samples["time"].values) >= np.timedelta64(0)).all()
+        assert (np.diff(samples["time"].values) >= np.timedelta64(0, "ns")).all()
         assert np.isfinite(samples["steering"].values).all()
     trained = run(capsys, "train", store, "--out", tmp_path / "run", "--members", "2", *FUSED)
     assert set(trained["val_error_km"]) == {"track", "wind", "pressure", "head", "whole"}
