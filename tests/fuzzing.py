@@ -264,7 +264,7 @@ def _marxan() -> Target:
         from conservation_decisions.sources.marxan import write_marxan
 
         landscape = make_landscape(SampleConfig(side=5)).landscape
-        return write_marxan(landscape, folder / "marxan")
+        return write_marxan(landscape, folder / "marxan", target=0.2)
 
     def read(source: Path, _out: Path) -> object:
         from conservation_decisions.sources import open_landscape
