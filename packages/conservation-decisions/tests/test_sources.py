@@ -194,6 +194,7 @@ def test_marxan_folders_are_written_and_read_alike(random_landscape, tmp_path):
         ({"data/puvspr.dat": "species,pu,amount\n1,10,-2\n"}, "at least 0"),
         ({"data/spec.dat": "id,spf\n1,1\n7,1\n"}, "target or a prop"),
         ({"data/spec.dat": ""}, "one delimiter"),
+        ({"input.dat": "INPUTDIR ../../elsewhere\n"}, "INPUTDIR must lie in the Marxan folder"),
     ],
 )
 def test_a_broken_marxan_folder_is_one_clear_line(tmp_path, changes, told):
@@ -201,6 +202,13 @@ def test_a_broken_marxan_folder_is_one_clear_line(tmp_path, changes, told):
         open_landscape(write_course(tmp_path, **changes))
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_remarks_in_another_encoding_do_not_matter(tmp_path):
+    folder = write_course(tmp_path)
+    settings = folder / "input.dat"
+    settings.write_bytes(b"Remark caf\xe9\n" + settings.read_bytes())
+    assert open_landscape(folder).units == 4
 
 
 def test_what_is_no_landscape_is_refused(tmp_path):

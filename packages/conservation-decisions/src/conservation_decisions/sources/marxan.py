@@ -120,6 +120,8 @@ def _find_files(folder: Path) -> dict[str, Path]:
     """Find the four files by ``input.dat`` where there is one, else by their usual names."""
     said = _read_input(folder)
     base = folder / said.get("INPUTDIR", "." if not (folder / "input").is_dir() else "input")
+    if "\0" in str(base) or not base.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"INPUTDIR must lie in the Marxan folder, got {said['INPUTDIR']!r}", where=folder)
     listed = {entry.name.lower(): entry for entry in base.iterdir()} if base.is_dir() else {}
     found = {}
     for name, key in _NAMES.items():
@@ -140,7 +142,9 @@ def _read_input(folder: Path) -> dict[str, str]:
     path = folder / "input.dat"
     if not path.is_file():
         return {}
-    lines = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8-sig").splitlines())
+    # Remarks in it may be in any encoding.
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = (line.split(maxsplit=1) for line in text.splitlines())
     return {words[0].upper(): words[1].strip() for words in lines if len(words) == 2}
 
 
