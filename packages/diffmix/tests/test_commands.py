@@ -57,8 +57,7 @@ def test_the_whole_job_by_its_commands(folder, tmp_path, capsys):
         8,
         *cpu,
     )
-    twins = run(
-        capsys,
+    generate = (
         "generate",
         folder,
         "--out",
@@ -72,22 +71,9 @@ def test_the_whole_job_by_its_commands(folder, tmp_path, capsys):
         "--device",
         "cpu",
     )
+    twins = run(capsys, *generate)
     assert (twins["made"], twins["failed"]) == (12, 0)
-    again = run(
-        capsys,
-        "generate",
-        folder,
-        "--out",
-        tmp_path / "twins",
-        "--generator.kind",
-        "sdedit",
-        "--generator.model",
-        made["generator"],
-        "--generator.steps",
-        4,
-        "--device",
-        "cpu",
-    )
+    again = run(capsys, *generate)
     assert (again["made"], again["found"]) == (0, 12)
     store = run(
         capsys, "prepare", folder, "--twins", tmp_path / "twins", "--out", tmp_path / "p.zarr", "--size", 16

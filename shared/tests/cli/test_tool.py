@@ -208,6 +208,14 @@ def test_logs_and_chatter_go_to_stderr(tool, capsys):
     assert "source" in captured.out
 
 
+def test_a_log_line_comes_once_where_a_library_has_opened_the_root_logger(tool, capsys, monkeypatch):
+    root = logging.StreamHandler(sys.stderr)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [root])
+    assert tool.main(["fail", "data"]) == 1
+    assert capsys.readouterr().err.count("about to fail") == 1
+    assert logging.getLogger("isopleth").propagate
+
+
 def test_json_has_no_nan(tool, capsys):
     assert run_json(tool, capsys, "measure", "a") == {"nan": None, "inf": None, "one": 1.0}
 

@@ -216,14 +216,17 @@ def _logging_to_stderr(*, quiet: bool) -> Iterator[None]:
     logger = logging.getLogger("isopleth")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    level = logger.level
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.ERROR if quiet else logging.INFO)
+    # A library that logs through the root logger gives that one a handler, and every line would come twice.
+    logger.propagate = False
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def _present(result: Any, *, as_json: bool) -> None:
