@@ -92,6 +92,10 @@ def test_the_table_has_every_method_beside_ours(runs):
     assert scores["old domain, k-NN"].baselines["un-adapted"] == pytest.approx(90)
     assert scores["old domain, k-NN"].baselines["full fine-tuning"] == pytest.approx(40)
     assert scores["mean of new and old"].baselines["linear probe"] == pytest.approx(75)
+    assert "GPU" not in scores
+    on_gpu = [replace(run, memory_mb=100.0 + 50 * run.method.startswith("full")) for run in runs]
+    memory = next(each for each in score_methods(on_gpu, "block expansion p=2") if each.variable == "GPU")
+    assert (memory.model, memory.baselines["full fine-tuning"]) == (100, 150)
 
 
 def test_fronts_are_compared_at_equal_accuracy():

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 
 import numpy as np
 import pytest
@@ -45,6 +46,23 @@ def test_an_adaptation_is_measured_three_ways(classifier, old, new, tmp_path, ki
     if kind in ("linear", "expansion"):
         names = load_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["state_dict"]
         assert all("head" in name or "block_expansion_blocks" in name for name in names)
+
+
+def test_the_seconds_of_a_training_are_without_measurements(classifier, old, new, tmp_path):
+    class SlowMemory(Memory):
+        def measure(self, network):
+            time.sleep(1)
+            return super().measure(network)
+
+    memory = SlowMemory(classifier, old, RetentionConfig(neighbours=5))
+    started = time.perf_counter()
+    _, found = adapt(
+        classifier, new, METHODS["linear"], FIT, run_dir=tmp_path, runtime=RUNTIME, memory=memory,
+        at_steps=(1, 2, 5),
+    )  # fmt: skip
+    # Three measurements in the training, one after it.
+    assert time.perf_counter() - started - found.seconds > 4
+    assert found.memory_mb is None
 
 
 def test_a_resumed_run_has_the_weights_that_were_learnt(classifier, new, tmp_path):

@@ -168,7 +168,7 @@ def list_methods(runs: Sequence[Adapted]) -> list[str]:
 
 
 def score_methods(runs: Sequence[Adapted], ours: str) -> tuple[Score, ...]:
-    """Make the table: target, retained three ways, mean, parameters and seconds of every method."""
+    """Make the table: target, retained, mean, parameters, seconds and, on GPUs, memory of every method."""
     chosen = {method: choose_runs(runs, method) for method in list_methods(runs)}
     rows: list[tuple[str, str, str, Any]] = [
         ("accuracy", "new domain", "%", lambda run: 100 * run.target_test)
@@ -183,6 +183,8 @@ def score_methods(runs: Sequence[Adapted], ours: str) -> tuple[Score, ...]:
         ("trainable parameters", "network", "1", lambda run: float(run.parameters)),
         ("training time", "network", "s", lambda run: run.seconds),
     ]
+    if all(run.memory_mb is not None for run in runs):
+        rows.append(("peak memory of training", "GPU", "MiB", lambda run: run.memory_mb))
     return tuple(_score(chosen, ours, *row) for row in rows)
 
 

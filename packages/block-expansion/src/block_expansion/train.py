@@ -22,6 +22,7 @@ from block_expansion.prefix import CachedPrefix, quieten_frozen
 from block_expansion.retention import Memory, Retained, accuracy, as_floats, classify
 from block_expansion.views import crop_and_flip, vary_brightness
 from isopleth.errors import IsoplethError
+from isopleth.report import measure_cost
 from isopleth.train import Runtime, adamw, fit, seed_everything, step_config, warm_schedule
 
 Batch = dict[str, Tensor]
@@ -138,17 +139,22 @@ class Watch(L.Callback):
     ----------
     curve : dict of int to Retained
         By step; step 0 is the original network.
+    seconds : float
+        That measuring has taken.
     """
 
     def __init__(self, memory: Memory, at_steps: Sequence[int]) -> None:
         self.memory, self.at_steps = memory, frozenset(at_steps)
         self.curve: dict[int, Retained] = {0: memory.baseline}
+        self.seconds = 0.0
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
         """Measure, if this is such a step."""
         step = trainer.global_step
         if step in self.at_steps and step not in self.curve:
+            started = time.perf_counter()
             self.curve[step] = self.memory.measure(module.network)
+            self.seconds += time.perf_counter() - started
 
     def state_dict(self) -> dict[str, Any]:
         """Give plain values for a checkpoint."""
@@ -180,6 +186,9 @@ class Adapted:
         Largest difference of features with the adapter off; None for methods without one.
     seconds : float
         Of the training, without measurements.
+    memory_mb : float or None
+        The most that torch held on a GPU during it, in MiB; None on a CPU, where the system keeps one mark for
+        all runs of a process (``benchmarks/step.py`` gives each method a process of its own).
     curve : dict of int to Retained
     """
 
@@ -190,6 +199,7 @@ class Adapted:
     target_val: float
     target_test: float
     seconds: float
+    memory_mb: float | None = None
     retained: Retained | None = None
     before: Retained | None = None
     disabled: float | None = None
@@ -229,15 +239,14 @@ def adapt(
     device = next(classifier.parameters()).device
     network = apply_method(classifier, method).train()
     watch = Watch(memory, at_steps) if memory else None
-    started = time.perf_counter()
-    fit(
-        Tuning(network, config, target.train),
-        make_loader(target.train, config.batch_size, runtime.workers),
-        run_dir=run_dir, runtime=runtime, resume=resume, max_steps=config.steps,
-        gradient_clip=config.gradient_clip, config={"method": method, "fit": config},
-        callbacks=[watch] if watch else [],
-    )  # fmt: skip
-    seconds = time.perf_counter() - started
+    with measure_cost() as cost:
+        fit(
+            Tuning(network, config, target.train),
+            make_loader(target.train, config.batch_size, runtime.workers),
+            run_dir=run_dir, runtime=runtime, resume=resume, max_steps=config.steps,
+            gradient_clip=config.gradient_clip, config={"method": method, "fit": config},
+            callbacks=[watch] if watch else [],
+        )  # fmt: skip
     network.to(device)  # where the original was measured: the same bits need the same kernels
     found = {
         part: accuracy(classify(network, images), torch.from_numpy(images.labels))
@@ -249,7 +258,9 @@ def adapt(
     return network, Adapted(
         method=method.label, learning_rate=config.learning_rate, seed=runtime.seed,
         parameters=count_parameters(network), target_val=found["val"], target_test=found["test"],
-        seconds=seconds, retained=retained, before=memory.baseline if memory else None,
+        seconds=cost.seconds - (watch.seconds if watch else 0.0),
+        memory_mb=None if cost.device.startswith("cpu") else cost.peak_memory_mb,
+        retained=retained, before=memory.baseline if memory else None,
         disabled=memory.measure_disabled(network) if memory else None, curve=watch.curve if watch else {},
     )  # fmt: skip
 
