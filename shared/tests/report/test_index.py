@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from isopleth.errors import DataError
-from isopleth.report import find_runs, write_evaluation, write_index, write_report
+from isopleth.report import figure, find_runs, save_figure, write_evaluation, write_index, write_report
 
 
 def make_run(folder, evaluation, *, report=True, **changes):
@@ -37,7 +37,8 @@ def test_every_run_is_there_and_its_link_leads_to_a_file(evaluation, tmp_path):
     make_run(tmp_path / "c", evaluation, tool="climalign", report=False)
     html, text = read_index(tmp_path)
     links = re.findall(r'href="(\./[^"]*)"', html)
-    assert links == ["./a/deep/report.html", "./b/report.html", "./c/evaluation.json"]
+    places = ["./a/deep/report.html", "./b/report.html", "./c/evaluation.json"]
+    assert links == [place for place in places for _ in ("heading", "below")]
     assert all((tmp_path / link).is_file() for link in links)
     assert "3 runs, 9 claims: 3 hold, 3 do not hold, 3 undecided" in text
     assert text.count("does not hold It beats 3D windows") == 3
@@ -55,6 +56,38 @@ def test_claims_come_before_scores(evaluation, tmp_path):
     make_run(tmp_path / "a", evaluation)
     _, text = read_index(tmp_path)
     assert text.index("It beats persistence") < text.index("Scores: ahead of the best baseline in 1 of 2")
+
+
+def test_the_first_figures_stand_below_the_claims_and_a_broken_one_hides_no_run(evaluation, tmp_path):
+    run = make_run(tmp_path / "a", evaluation, report=False)
+    for number in range(4):
+        with figure() as (fig, _):
+            save_figure(fig, run, f"f{number}", f"Caption {number}", alt=f"Finding {number}", suffix="png")
+    write_report(run)
+    html, text = read_index(tmp_path)
+    assert re.findall(r'alt="([^"]*)"', html) == ["Finding 0", "Finding 1", "Finding 2"]
+    assert html.index("It beats persistence") < html.index("Finding 0") < html.index(">report<")
+    (run / "figures" / "f1.png").write_bytes(b"cut")
+    html, text = read_index(tmp_path)
+    assert "It beats persistence" in text
+    assert "a figure named .png must hold that format" in text
+
+
+def test_beside_a_short_demo_stands_what_its_tool_decided_at_full_length(evaluation, tmp_path, monkeypatch):
+    full = write_evaluation(
+        dataclasses.replace(evaluation, claims=evaluation.claims[:1]), tmp_path / "full.json"
+    )
+    monkeypatch.setattr("isopleth.report.index.find_evidence", {"archesweather": full}.get)
+    commands = {
+        "a": "archesweather demo --seed 0",
+        "b": "archesweather demo --full",
+        "c": "archesweather evaluate x",
+    }
+    for name, command in commands.items():
+        provenance = dataclasses.replace(evaluation.provenance, command=command)
+        make_run(tmp_path / name, evaluation, tool="archesweather", provenance=provenance)
+    _, text = read_index(tmp_path)
+    assert text.count("At full length, first in the report: 1 claim: 1 holds.") == 1
 
 
 def test_a_broken_record_is_shown_and_hides_no_other(evaluation, tmp_path):
@@ -90,9 +123,11 @@ def test_depth_hidden_folders_and_links_to_folders(evaluation, tmp_path):
 def test_a_hostile_folder_name_stays_a_path(name, evaluation, tmp_path):
     make_run(tmp_path / name, evaluation)
     html, _ = read_index(tmp_path)
-    (link,) = re.findall(r'href="(\./[^"]*)"', html)
-    assert re.fullmatch(r"\./[A-Za-z0-9%._~-]+/report\.html", link)
-    assert (tmp_path / unquote(link)).is_file()
+    links = re.findall(r'href="(\./[^"]*)"', html)
+    assert links
+    for link in links:
+        assert re.fullmatch(r"\./[A-Za-z0-9%._~-]+/report\.html", link)
+        assert (tmp_path / unquote(link)).is_file()
 
 
 def test_an_empty_folder_makes_a_page_and_a_missing_one_an_error(tmp_path):

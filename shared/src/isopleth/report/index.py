@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,14 @@ from urllib.parse import quote
 from isopleth.errors import DataError, IsoplethError
 from isopleth.io.write import write_text
 from isopleth.report.claims import count_verdicts, render_verdict
+from isopleth.report.gallery import embed_picture, list_pictures
 from isopleth.report.markup import Markup, document, tag
 from isopleth.report.page import render_badge
-from isopleth.report.record import Evaluation, read_evaluation
+from isopleth.report.record import Evaluation, find_evidence, read_evaluation
 from isopleth.report.scores import count_outcomes
+
+# Figures of a run that the index shows; the report has them all, with captions.
+_FIGURES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,21 +114,70 @@ def _render_card(run: Run, root: Path) -> Markup:
     if run.evaluation is None:
         return _render_broken(run, root)
     evaluation = run.evaluation
-    name = tag("h2", _link_report(run, root, evaluation.tool), " ", tag("small", evaluation.version))
+    report = tag("a", evaluation.tool, href=_address(run, root, _report_name(run)))
+    name = tag("h2", report, " ", tag("small", evaluation.version))
     badge = tag("p", render_badge(evaluation.data), " ", evaluation.data.name, class_="data-line")
-    side = tag("div", name, badge, _place(run, root))
+    side = tag("div", name, badge, tag("p", run.folder.relative_to(root).as_posix(), class_="run"))
     verdicts = (tag("li", render_verdict(claim), tag("span", claim.claim)) for claim in evaluation.claims)
     body = tag(
         "div",
         tag("ul", verdicts, class_="verdicts")
         if evaluation.claims
         else tag("p", "No claim was tested.", class_="muted"),
+        _render_decided(evaluation),
+        _render_figures(run, root),
         tag("p", evaluation.task, class_="task"),
         tag("p", f"Scores: {count_outcomes(evaluation.scores)}.", class_="outcome")
         if evaluation.scores
         else None,
+        _render_links(run, root),
     )
     return tag("li", side, body, class_="card")
+
+
+def _render_decided(evaluation: Evaluation) -> Markup | None:
+    """Beside a short demo's verdicts, count those of the full one that the tool ships."""
+    words = shlex.split(evaluation.provenance.command)[:2]
+    if words != [evaluation.tool, "demo"] or "--full" in evaluation.provenance.command:
+        return None
+    try:
+        evidence = find_evidence(evaluation.tool.replace("-", "_"))
+    except ModuleNotFoundError:  # a run from elsewhere
+        return None
+    if evidence is None:
+        return None
+    decided = count_verdicts(read_evaluation(evidence).claims)
+    return tag(
+        "p", f"This was a short demo. At full length, first in the report: {decided}.", class_="outcome"
+    )
+
+
+def _render_figures(run: Run, root: Path) -> Markup | None:
+    """Show a run's first figures, each a link to the report."""
+    report = _address(run, root, _report_name(run))
+    try:
+        shown = [
+            tag(
+                "a",
+                tag("img", src=embed_picture(run.folder, picture), alt=picture.alt),
+                href=report,
+                class_="plate",
+            )
+            for picture in list_pictures(run.folder)[:_FIGURES]
+        ]
+    except DataError as error:  # of one run; the others are shown
+        return tag("p", f"Figures: {error.what}", class_="muted")
+    return tag("div", shown, class_="strip") if shown else None
+
+
+def _render_links(run: Run, root: Path) -> Markup:
+    """Link the report, and the model card where one was written."""
+    names = {"report": _report_name(run)}
+    if (run.folder / "card.html").is_file():
+        names["card"] = "card.html"
+    return tag(
+        "p", (tag("a", text, href=_address(run, root, name)) for text, name in names.items()), class_="links"
+    )
 
 
 def _render_broken(run: Run, root: Path) -> Markup:
@@ -132,30 +186,18 @@ def _render_broken(run: Run, root: Path) -> Markup:
                         class_="verdict does-not-hold"))  # fmt: skip
     return tag(
         "li",
-        tag("div", name, _place(run, root)),
+        tag("div", name, tag("p", run.folder.relative_to(root).as_posix(), class_="run")),
         tag("div", chip, tag("p", run.problem)),
         class_="card broken",
     )
 
 
-def _place(run: Run, root: Path) -> Markup:
-    return tag("p", run.folder.relative_to(root).as_posix(), _link_card(run, root), class_="run")
+def _report_name(run: Run) -> str:
+    """Name the report, or the record itself where no report was written."""
+    return "report.html" if (run.folder / "report.html").is_file() else "evaluation.json"
 
 
-def _link_report(run: Run, root: Path, text: str) -> Markup:
-    """Link the report, or the record itself where no report was written."""
-    name = "report.html" if (run.folder / "report.html").is_file() else "evaluation.json"
-    return _link(run, root, name, text)
-
-
-def _link_card(run: Run, root: Path) -> Markup | None:
-    """Link the model card where one was written."""
-    if not (run.folder / "card.html").is_file():
-        return None
-    return tag("span", " · ", _link(run, root, "card.html", "card"))
-
-
-def _link(run: Run, root: Path, name: str, text: str) -> Markup:
+def _address(run: Run, root: Path, name: str) -> str:
     relative = (run.folder / name).relative_to(root)
     # Every part is quoted, colons too: a folder named like a URL scheme stays a folder.
-    return tag("a", text, href="./" + "/".join(quote(os.fsencode(part), safe="") for part in relative.parts))
+    return "./" + "/".join(quote(os.fsencode(part), safe="") for part in relative.parts)
