@@ -37,7 +37,7 @@ $(READY): uv.lock pyproject.toml shared/pyproject.toml $(wildcard packages/*/pyp
 
 demo: $(READY)  ## run every tool's main job on its sample, and make its card; ends with runs/demo/index.html
 	@failed=; for tool in $(TOOLS); do \
-	   start=$$(date +%s); mkdir -p runs/demo; \
+	   start=$$(date +%s); mkdir -p runs/demo; rm -rf runs/demo/$$tool; \
 	   state=done; $(BIN)/$$tool demo --out runs/demo/$$tool >runs/demo/$$tool.log 2>&1 || state=FAILED; \
 	   if [ $$state = done ]; then $(BIN)/appdriven evaluate runs/demo/$$tool --tool $$tool >>runs/demo/$$tool.log 2>&1 || state="CARD FAILED"; fi; \
 	   echo "$$tool: $$state in $$(( $$(date +%s) - start )) s, log in runs/demo/$$tool.log"; \
@@ -76,10 +76,10 @@ format: $(READY)  ## rewrite the sources in the house's style
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-wheels: $(READY)  ## build every wheel as it would be published
+wheels: $(READY)  ## build every wheel and source distribution as it would be published, and check them
 	@rm -rf dist
 	@$(UV) build --all-packages --no-sources --quiet --out-dir dist
-	@ls dist
+	@$(BIN)/python -m twine check --strict dist/*
 
 bench: $(READY)  ## run every benchmark; each prints both sides of its ratio from one run
 	@$(BIN)/isopleth bench . $(if $(ONLY),--only $(ONLY))
@@ -94,7 +94,7 @@ lock: $(READY)  ## resolve the dependencies anew
 	@$(MAKE) --no-print-directory setup
 
 release: $(READY)  ## PKG=isopleth BUMP=minor: version, changelog, lock, commit, tag PKG/vX.Y.Z
-	@sh .ci/release '$(PKG)' '$(BUMP)' '$(UV)'
+	@$(BIN)/python .ci/release '$(PKG)' '$(BUMP)' '$(UV)'
 
 new: $(READY)  ## TOOL=my-tool: lay down a tool that runs, to put yours in its place
 	@$(BIN)/python .ci/new '$(TOOL)'

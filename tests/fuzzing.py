@@ -1,35 +1,35 @@
-"""Damaged input for every reader.
+"""Damaged input for every reader and config.
 
     python tests/fuzzing.py TARGET CASES FIRST    prints what happened as JSON
     python tests/fuzzing.py all CASES             all targets, each in a process; writes tests/fuzzing.json
 
-A target writes a sound file, and reads it as a user would. Each case damages a copy. It must be read or be
-refused by an error of the house, within seconds, within the memory allowed, and without a trace elsewhere.
-A case has a number, and is the same whenever it is run.
+Each case damages a copy of a sound file or folder. It must be read or be refused by an error of the house,
+within seconds, within the memory allowed, and without a trace elsewhere: what is read stays as it is, and
+nothing is written but in the folder that is given for it. A case has a number, and is the same whenever it
+is run.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import random
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Of CPU: other work on the machine does not count.
-SECONDS, MEMORY_MB = 5.0, 2000
+from fuzz_targets import TARGETS, Target
+
+# Of CPU: other work on the machine does not count. A case that takes `HUNG` ends its process.
+SECONDS, HUNG, MEMORY_MB = 5.0, 30.0, 2000
 # Words that have broken readers before.
 _WORDS = (
     b"nan",
@@ -42,25 +42,6 @@ _WORDS = (
     b"\xff\xfe",
     b"",
 )
-
-
-@dataclass(frozen=True)
-class Target:
-    """A reader under test.
-
-    Parameters
-    ----------
-    write : callable
-        Writes a sound file or folder into an empty folder; returns its path.
-    read : callable
-        Reads a path as a user would; given a folder where it may write, too.
-    may_crash : bool
-        Whether the library that reads is written in C and known to end the process on some damage.
-    """
-
-    write: Callable[[Path], Path]
-    read: Callable[[Path, Path], object]
-    may_crash: bool = False
 
 
 def damage(path: Path, rng: random.Random) -> None:
@@ -113,295 +94,114 @@ def _replace_word(content: bytes, rng: random.Random) -> bytes:
 
 def run_cases(target: Target, cases: range) -> dict[str, Any]:
     """Damage, read and watch; return counts of what happened, and each failure with its number."""
-    from isopleth.errors import IsoplethError
-
     counts: Counter[str] = Counter()
     failures, slowest = [], 0.0
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        (place / "sound").mkdir()
+        # A damaged path that climbs ends within what is watched.
+        place = Path(name, "as", "deep", "as", "paths", "climb")
+        (place / "sound").mkdir(parents=True)
         sound = target.write(place / "sound")
         (place / "out").mkdir()
         target.read(sound, place / "out")  # loads what the reader needs; must succeed
         for number in cases:
-            # A name of its own: libraries remember files by name.
-            shutil.rmtree(place / "case", ignore_errors=True)
-            source = place / "case" / str(number) / sound.name
-            source.parent.mkdir(parents=True)
-            shutil.rmtree(place / "out", ignore_errors=True)
-            (place / "out").mkdir()
-            (shutil.copytree if sound.is_dir() else shutil.copy)(sound, source)
-            damage(source, random.Random(number))
+            source = _prepare_case(place, sound, number)
+            before = _list_files(Path(name), place / "out")
             print(f"case {number}", file=sys.stderr, flush=True)
+            signal.setitimer(signal.ITIMER_PROF, HUNG)
             began = time.process_time()
-            try:
-                target.read(source, place / "out")
-                counts["read"] += 1
-            except IsoplethError as error:
-                counts["refused"] += 1
-                if not str(error).strip():
-                    failures.append([number, "an error without a word"])
-            except MemoryError:
-                counts["refused"] += 1
-            except Exception as error:
-                failures.append([number, f"{type(error).__name__}: {error}"[:300]])
-                print(f"failure {number} {type(error).__name__}", file=sys.stderr, flush=True)
+            outcome, reason = _read_case(target, source, place / "out")
             seconds = time.process_time() - began
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            counts[outcome] += 1
             slowest = max(slowest, seconds)
+            found = [reason] if reason else []
             if seconds > SECONDS:
-                failures.append([number, f"took {seconds:.1f} s"])
-            elsewhere = {path.name for path in place.iterdir()} - {"sound", "case", "out"}
-            if elsewhere or any(Path.cwd().iterdir()):
-                failures.append([number, f"wrote elsewhere: {elsewhere}"])
+                found.append(f"took {seconds:.1f} s")
+            changed = before ^ _list_files(Path(name), place / "out")
+            if changed or any(Path.cwd().iterdir()):
+                found.append(f"wrote elsewhere: {sorted(changed)[:3]}")
+            failures += [[number, each] for each in found]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if peak > MEMORY_MB:
         failures.append([-1, f"needed {peak:.0f} MB"])
     return {**counts, "failures": failures, "slowest_s": round(slowest, 2), "peak_mb": round(peak)}
 
 
-def _fields(writer: str, *, may_crash: bool = False) -> Target:
-    def write(folder: Path) -> Path:
-        from isopleth import testing
-
-        return getattr(testing, writer)(folder).path
-
-    def read(source: Path, _out: Path) -> object:
-        from isopleth.io import open_fields
-
-        fields = open_fields(source)
-        return fields.isel(time=slice(0, 2)).load() if "time" in fields.dims else fields.load()
-
-    return Target(write, read, may_crash)
+def _prepare_case(place: Path, sound: Path, number: int) -> Path:
+    """Damage a copy, under a name of its own: libraries remember files by name."""
+    for folder in ("case", "out"):
+        shutil.rmtree(place / folder, ignore_errors=True)
+    source = place / "case" / str(number) / sound.name
+    source.parent.mkdir(parents=True)
+    (place / "out").mkdir()
+    (shutil.copytree if sound.is_dir() else shutil.copy)(sound, source)
+    damage(source, random.Random(number))
+    return source
 
 
-def _record() -> Target:
-    def write(folder: Path) -> Path:
-        from isopleth.report import find_evidence
-
-        return Path(shutil.copy(str(find_evidence("sealevel_trend")), folder / "evaluation.json"))
-
-    def read(source: Path, _out: Path) -> object:
-        from isopleth.report import read_evaluation, write_report
-
-        read_evaluation(source)
-        return write_report(source.parent)
-
-    return Target(write, read)
+def _list_files(root: Path, out: Path) -> set[tuple[str, int, int]]:
+    """List the files that a reader has no business to touch: names, sizes, times of change."""
+    files = [path for path in root.rglob("*") if path.is_file() and not path.is_relative_to(out)]
+    return {(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 
-def _store() -> Target:
-    def write(folder: Path) -> Path:
-        from isopleth.data import pack
-        from isopleth.samples import atmosphere
+def _read_case(target: Target, source: Path, out: Path) -> tuple[str, str]:
+    """Read a damaged file; tell how it ended, and what is wrong with that."""
+    from isopleth.errors import IsoplethError
 
-        fields = atmosphere(4, spin_up_days=1, cache=False).isel(lat=slice(0, 4), lon=slice(0, 4))
-        return pack(fields, folder / "store", train_period=(None, None)).path
-
-    def read(source: Path, _out: Path) -> object:
-        from isopleth.data import open_store
-
-        store = open_store(source)
-        store.verify()
-        return store.read(slice(0, len(store.axis)))
-
-    return Target(write, read)
-
-
-def _pretrained() -> Target:
-    def write(folder: Path) -> Path:
-        from geostint.config import ModelConfig
-        from geostint.model import Geostint
-        from isopleth.data import Normaliser
-
-        names = ("a", "b")
-        network = Geostint(ModelConfig(channels=names, frames=2), Normaliser(names, [0.0, 1.0], [1.0, 2.0]))
-        network.save_pretrained(folder / "model")
-        return folder / "model"
-
-    def read(source: Path, _out: Path) -> object:
-        from geostint.model import Geostint
-
-        return Geostint.from_pretrained(source)
-
-    return Target(write, read)
-
-
-def _checkpoint() -> Target:
-    def write(folder: Path) -> Path:
-        import torch
-
-        from isopleth.train import save_checkpoint
-
-        content = {"state_dict": {"weight": torch.arange(12.0)}, "epoch": 3, "names": ["a", "b"]}
-        save_checkpoint(content, folder / "last.ckpt")
-        return folder / "last.ckpt"
-
-    def read(source: Path, _out: Path) -> object:
-        from isopleth.train import load_checkpoint
-
-        return load_checkpoint(source)
-
-    return Target(write, read)
-
-
-def _tracks(text: str, name: str) -> Target:
-    def write(folder: Path) -> Path:
-        (folder / name).write_text(text)
-        return folder / name
-
-    def read(source: Path, _out: Path) -> object:
-        from cyclone_fusion.tracks import read_tracks
-
-        return read_tracks(source)
-
-    return Target(write, read)
-
-
-def _marxan() -> Target:
-    def write(folder: Path) -> Path:
-        from conservation_decisions.config import SampleConfig
-        from conservation_decisions.sample import make_landscape
-        from conservation_decisions.sources.marxan import write_marxan
-
-        landscape = make_landscape(SampleConfig(side=5)).landscape
-        return write_marxan(landscape, folder / "marxan", target=0.2)
-
-    def read(source: Path, _out: Path) -> object:
-        from conservation_decisions.sources import open_landscape
-
-        return open_landscape(source)
-
-    return Target(write, read)
-
-
-def _application() -> Target:
-    def write(folder: Path) -> Path:
-        from importlib import resources
-
-        text = resources.files("appdriven").joinpath("application.toml").read_text()
-        (folder / "application.toml").write_text(text)
-        return folder / "application.toml"
-
-    def read(source: Path, _out: Path) -> object:
-        from appdriven.application import check_application
-
-        return check_application(source)
-
-    return Target(write, read)
-
-
-def _config(tool: str, verb: str, *words: str) -> Target:
-    """A config file of a verb, as `--print_config` gives it."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        from importlib import import_module
-
-        main = import_module(f"{tool.replace('-', '_')}.cli").tool.main
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([verb, *words, *arguments, "--print_config"])
-        return code, out.getvalue(), err.getvalue()
-
-    def write(folder: Path) -> Path:
-        (folder / "config.yaml").write_text(call()[1])
-        return folder / "config.yaml"
-
-    def read(source: Path, _out: Path) -> object:
-        from isopleth.errors import ConfigError
-
-        code, _, err = call("--config", str(source))
-        if code == 2 and err.count("\n") == 1:
-            raise ConfigError(err)
-        if code != 0:
-            raise RuntimeError(f"exit code {code}: {err}")
-        return code
-
-    return Target(write, read)
-
-
-_IBTRACS = """\
-SID,SEASON,NUMBER,BASIN,SUBBASIN,NAME,ISO_TIME,NATURE,LAT,LON,WMO_WIND,USA_WIND
- ,Year, , , , , , ,degrees_north,degrees_east,kts,kts
-2005236N23285,2005,64,NA,MM,KATRINA,2005-08-23 18:00:00,TS,23.1,-75.1,30,30
-2005236N23285,2005,64,NA,MM,KATRINA,2005-08-24 00:00:00,TS,23.4,-75.7,30,
-2005236N23285,2005,64,NA,MM,KATRINA,2005-08-24 06:00:00,TS,23.8,-76.2,30,30
-"""
-_HURDAT2 = "\n".join(
-    [
-        "AL092021,                IDA,      2,",
-        "20210826, 1200,  , TD, 16.5N,  78.9W,  30, 1006," + "    0," * 12 + "   60",
-        "20210826, 1800,  , TS, 17.4N,  79.5W,  35, 1006,   60," + "    0," * 11 + "   60",
-        "",
-    ]
-)
-
-TARGETS: dict[str, Target] = {
-    "netcdf3": _fields("write_era5_old_cds"),
-    "netcdf4": _fields("write_era5_new_cds", may_crash=True),
-    "zip": _fields("write_era5_zip", may_crash=True),
-    "zarr2": _fields("write_weatherbench2"),
-    "zarr3": _fields("write_weatherbench2_v3"),
-    "curvilinear": _fields("write_cmip6_zos", may_crash=True),
-    "record": _record(),
-    "store": _store(),
-    "pretrained": _pretrained(),
-    "checkpoint": _checkpoint(),
-    "ibtracs": _tracks(_IBTRACS, "ibtracs.csv"),
-    "hurdat2": _tracks(_HURDAT2, "hurdat2.txt"),
-    "marxan": _marxan(),
-    "application": _application(),
-    "config-appdriven": _config("appdriven", "demo"),
-    "config-archesweather": _config("archesweather", "train"),
-    "config-block-expansion": _config("block-expansion", "train", "target"),
-    "config-climalign": _config("climalign", "train"),
-    "config-conservation-decisions": _config("conservation-decisions", "allocate", "source"),
-    "config-cyclone-fusion": _config("cyclone-fusion", "train"),
-    "config-geostint": _config("geostint", "train"),
-    "config-sealevel-projection": _config("sealevel-projection", "train"),
-    "config-sealevel-trend": _config("sealevel-trend", "train", "prepared"),
-}
+    try:
+        target.read(source, out)
+    except IsoplethError as error:
+        return "refused", "" if str(error).strip() else "an error without a word"
+    except MemoryError:
+        return "refused", ""
+    except Exception as error:
+        # Printed at once: the process may not live to tell.
+        print(f"failure {source.parent.name} {type(error).__name__}", file=sys.stderr, flush=True)
+        return "failed", f"{type(error).__name__}: {error}"[:300]
+    return "read", ""
 
 
 def fuzz(name: str, cases: int) -> dict[str, Any]:
-    """Run a target's cases in processes of their own; one that crashes is counted, and the rest goes on.
+    """Run a target's cases in processes of their own; one that ends early is counted, and the rest goes on.
 
     Returns
     -------
     dict
         ``read``, ``refused``, ``crashed``, ``failures``, ``slowest_s``, ``peak_mb``.
     """
-    total: dict[str, Any] = {
-        "read": 0,
-        "refused": 0,
-        "crashed": 0,
-        "failures": [],
-        "slowest_s": 0,
-        "peak_mb": 0,
-    }
+    total: dict[str, Any] = dict.fromkeys(("read", "refused", "crashed", "slowest_s", "peak_mb"), 0)
+    total["failures"] = []
     first = 0
     while first < cases:
-        with tempfile.TemporaryDirectory() as empty:
-            command = [sys.executable, __file__, name, str(cases - first), str(first)]
-            done = subprocess.run(
-                command, cwd=empty, capture_output=True, text=True, check=False, timeout=600
-            )
-        numbers = re.findall(r"^case (\d+)$", done.stderr, flags=re.MULTILINE)
+        done = _start(name, cases - first, first)
         if done.returncode == 0:
             found = json.loads(done.stdout)
             for key in ("read", "refused"):
                 total[key] += found.get(key, 0)
             total["failures"] += found["failures"]
-            total |= {key: max(total[key], found[key]) for key in ("slowest_s", "peak_mb")}
-            break
-        if done.returncode > 0 or not numbers or not TARGETS[name].may_crash:
-            total["failures"].append([int(numbers[-1]) if numbers else -1, done.stderr[-300:]])
-            break
-        total["crashed"] += 1
+            return total | {key: max(total[key], found[key]) for key in ("slowest_s", "peak_mb")}
+        numbers = [int(number) for number in re.findall(r"^case (\d+)$", done.stderr, flags=re.MULTILINE)]
         lost = re.findall(r"^failure (\d+) (.*)$", done.stderr, flags=re.MULTILINE)
         total["failures"] += [[int(number), text] for number, text in lost]
+        if not numbers or done.returncode > 0:
+            total["failures"].append([numbers[-1] if numbers else -1, done.stderr[-300:]])
+            break
         total["refused"] += len(numbers) - 1 - len(lost)  # or read: the process could not say
-        first = int(numbers[-1]) + 1
+        first = numbers[-1] + 1
+        if done.returncode == -signal.SIGPROF:
+            total["failures"].append([numbers[-1], f"took more than {HUNG:.0f} s"])
+        elif TARGETS[name].may_crash:
+            total["crashed"] += 1
+        else:
+            total["failures"].append([numbers[-1], f"ended by signal {-done.returncode}"])
     return total
+
+
+def _start(name: str, cases: int, first: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(Path(__file__).absolute()), name, str(cases), str(first)]
+    with tempfile.TemporaryDirectory() as empty:
+        return subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
 
 
 def main() -> None:

@@ -6,30 +6,15 @@ import sys
 import pytest
 import yaml
 
-from workspace import PACKAGES, Package, run
-
-# Words that stand for the required positional arguments of a verb.
-_PLACEHOLDER = "placeholder.nc"
+from workspace import PACKAGES, PLACEHOLDER, Package, load_tool, name_required, run
 
 
 def list_verbs(package: Package) -> list[str]:
-    from importlib import import_module
-
-    module = import_module("isopleth.cli.main" if package.name == "isopleth" else _module(package) + ".cli")
-    return list(module.tool.all_verbs)
-
-
-def _module(package: Package) -> str:
-    return package.name.replace("-", "_")
+    return list(load_tool(package.name).all_verbs)
 
 
 def _required(package: Package, verb: str) -> list[str]:
-    from dataclasses import MISSING, fields
-    from importlib import import_module
-
-    module = import_module("isopleth.cli.main" if package.name == "isopleth" else _module(package) + ".cli")
-    config = module.tool.all_verbs[verb].config_class
-    return [_PLACEHOLDER for field in fields(config) if field.default is field.default_factory is MISSING]
+    return name_required(load_tool(package.name).all_verbs[verb])
 
 
 CASES = [(package, verb) for package in PACKAGES for verb in list_verbs(package)]
@@ -137,10 +122,10 @@ BAD_FILES = {
 def test_a_bad_input_file_is_one_line_without_traceback(package, verb, kind, tmp_path):
     content = BAD_FILES[kind]
     if content is not None:
-        (tmp_path / _PLACEHOLDER).write_bytes(content)
+        (tmp_path / PLACEHOLDER).write_bytes(content)
     done = run(package.command, verb, *_required(package, verb), "--json", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    assert _PLACEHOLDER in done.stderr
-    assert {path.name for path in tmp_path.iterdir()} <= {_PLACEHOLDER}
+    assert PLACEHOLDER in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {PLACEHOLDER}

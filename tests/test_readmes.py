@@ -12,6 +12,8 @@ from workspace import PACKAGES, ROOT, run
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 HOW_TOS = sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs" / "howto").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(p.folder / "README.md" for p in PACKAGES), *HOW_TOS]
+# The README that such a page includes has a page of its own above.
+WALKS = sorted((ROOT / "docs" / "tools").glob("*.md"))
 
 
 def find_blocks() -> list[pytest.param]:
@@ -22,6 +24,12 @@ def find_blocks() -> list[pytest.param]:
             name = f"{path.parent.name}-{path.stem}-{number}"
             blocks.append(pytest.param(language, text, id=name, marks=[pytest.mark.slow] if slow else []))
     return blocks
+
+
+def find_walks() -> list[pytest.param]:
+    pages = {path.stem: BLOCK.findall(path.read_text()) for path in WALKS}
+    # The page of a tool that `make new` laid down has no walk yet.
+    return [pytest.param(blocks, id=name) for name, blocks in pages.items() if blocks]
 
 
 @pytest.fixture
@@ -66,11 +74,38 @@ def execute(command: str, workplace: Path, uv: str) -> None:
     assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
-@pytest.mark.parametrize(("language", "text"), find_blocks())
-def test_a_block_runs_as_written(language, text, workplace, uv):
+def run_block(language: str, text: str, workplace: Path, uv: str) -> None:
     if language == "python":
         done = run(sys.executable, "-W", "error", "-c", text, cwd=workplace)
         assert done.returncode == 0, done.stderr
     else:
         for command in split_commands(text):
             execute(command, workplace, uv)
+
+
+@pytest.mark.parametrize(("language", "text"), find_blocks())
+def test_a_block_runs_as_written(language, text, workplace, uv):
+    run_block(language, text, workplace, uv)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks", find_walks())
+def test_a_tools_walk_runs_from_its_first_block_to_its_last(blocks, tmp_path, uv):
+    for language, text in blocks:
+        run_block(language, text, tmp_path, uv)
+
+
+@pytest.mark.parametrize("path", WALKS, ids=lambda path: path.stem)
+def test_a_tools_page_has_the_sections_of_all(path):
+    page, readme = path.read_text(), f"../../packages/{path.stem}/README.md"
+    if page == f"```{{include}} {readme}\n```\n":
+        return  # as `make new` lays it down
+    first, own, *rest = re.findall(r"^## (.*)$", page, flags=re.MULTILINE)
+    assert first == "Five minutes on the sample"
+    assert rest == ["On a cluster", "What the paper claims, and what we saw", "Evidence"]
+    # The README is cut before its part on one's own data, which follows the walk, and before its evidence.
+    assert f"\n## {own}\n" in (path.parent / readme).read_text()
+    assert re.findall(r"^:(.*)$", page, flags=re.MULTILINE) == [
+        f'end-before: "## {own}"', f'start-after: "## {own}"',
+        'end-before: "## Evidence"', 'start-after: "## Evidence"',
+    ]  # fmt: skip

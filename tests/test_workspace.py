@@ -8,20 +8,34 @@ import sys
 import pytest
 from packaging.requirements import Requirement
 
-from workspace import PACKAGES, ROOT, TOOLS
+from workspace import PACKAGES, ROOT, TOOLS, Package
 
 NAMES = {package.name for package in PACKAGES}
 
 
+def list_requirements(package: Package) -> list[Requirement]:
+    """List what a package needs, with all its extras."""
+    extras = package.project.get("optional-dependencies", {}).values()
+    return [Requirement(text) for texts in (package.project["dependencies"], *extras) for text in texts]
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.name)
 def test_internal_dependencies_are_bounded_on_both_sides(package):
-    wanted = [*package.project["dependencies"]]
-    for extra in package.project.get("optional-dependencies", {}).values():
-        wanted += extra
-    for requirement in map(Requirement, wanted):
+    for requirement in list_requirements(package):
         if requirement.name in NAMES:
             operators = {specifier.operator for specifier in requirement.specifier}
             assert operators == {">=", "<"}, f"{requirement} must have a floor and a next-version cap"
+
+
+def test_a_dependency_has_one_floor():
+    """Of several only the highest would be tried: the lowest versions are tested in one environment."""
+    floors: dict[str, dict[str, str]] = {}
+    for package in PACKAGES:
+        for requirement in list_requirements(package):
+            (floor,) = [each.version for each in requirement.specifier if each.operator in (">=", "==")]
+            floors.setdefault(requirement.name, {})[package.name] = floor
+    several = {name: found for name, found in floors.items() if len(set(found.values())) > 1}
+    assert several == {}
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda p: p.name)
@@ -58,6 +72,8 @@ def test_each_package_stands_alone(package):
     assert version is not None
     assert version[1] == package.project["version"]
     assert f"## {version[1]}" in (package.folder / "CHANGELOG.md").read_text()
+    citation = (ROOT if package.folder.name == "shared" else package.folder) / "CITATION.cff"
+    assert f"\nversion: {version[1]}\n" in citation.read_text()
 
 
 def test_every_tool_is_known_to_the_linters():

@@ -81,6 +81,19 @@ def test_methods_are_matched_where_they_are_as_good_on_the_new_domain(runs):
     assert {claim.holds for claim in one[:-1]} == {None}
 
 
+def test_no_learning_rate_is_chosen_on_test_images(runs):
+    misleading = [replace(run, target_test=1 - run.target_val) for run in runs]
+    ours = "block expansion p=2"
+    for given, again in zip(choose_runs(runs, ours), choose_runs(misleading, ours), strict=True):
+        assert given.learning_rate == again.learning_rate
+        matched = (
+            match_run(each, own, "full fine-tuning") for each, own in ((runs, given), (misleading, again))
+        )
+        assert len({run.learning_rate for run in matched}) == 1
+    fronts = [compare_fronts(each, ours, "full fine-tuning", 0) for each in (runs, misleading)]
+    assert fronts[0] == fronts[1]
+
+
 def test_a_bit_that_is_not_restored_breaks_the_promise(runs):
     broken = [replace(runs[0], disabled=1e-9), *runs[1:]]
     assert judge_methods(broken, "block expansion p=2")[-1].holds is False
@@ -166,6 +179,34 @@ def test_mistakes_are_one_line(words, said, capsys):
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--method.expansions", "3"], "num_expansions must divide the 4 blocks, got 3; take one of 1, 2, 4"),
+        (["--method.kind", "top", "--method.blocks", "5"], "at most the network's 4, got 5"),
+        (["--method.kind", "lora", "--method.targets", "qkv", "--method.rank", "0"], "rank must be above 0"),
+        (
+            ["--method.expansions", "2", "--retention.neighbours", "49"],
+            "neighbours must be at most the 48 training images of old, got 49",
+        ),
+        (["--backbone.name", "resnet18"], "the backbone must be a vision transformer of timm"),
+        (["--backbone.heads", "5"], "the backbone must be a vision transformer of timm"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_said_before_anything_is_computed(folders, monkeypatch, capsys, options, said):
+    monkeypatch.setattr("block_expansion.retention.compute_features", lambda *_: pytest.fail("computed"))
+    shape = {"dim": 24, "depth": 4, "heads": 3, "patch_size": 4, "image_size": 16, "channels": 1}
+    words = ["train", str(folders / "new"), "--source", str(folders / "old"), "--out", str(folders / "run")]
+    words += ["--backbone.name", "vit_tiny_patch16_224", "--backbone.pretrained", "false"]
+    words += [word for name, value in shape.items() for word in (f"--backbone.{name}", str(value))]
+    assert tool.main([*words, "--runtime.accelerator", "cpu", *options]) in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (folders / "run").exists()
 
 
 def test_a_run_that_is_not_one_is_named(tmp_path, capsys):

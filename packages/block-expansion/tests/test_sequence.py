@@ -40,6 +40,13 @@ def test_a_sequence_is_measured_after_each_task(classifier, old, new, tmp_path, 
         assert len(classifier.backbone.blocks) == 4 + 2 + 2
 
 
+def test_a_vote_of_too_many_is_refused_before_the_training(classifier, old, new, tmp_path):
+    many = RetentionConfig(neighbours=49)
+    with pytest.raises(ConfigError, match="neighbours must be at most the 48 training images of old, got 49"):
+        adapt_in_sequence(classifier, [old, new], MethodConfig(), FIT, run_dir=tmp_path, retention=many)
+    assert not any(tmp_path.iterdir())
+
+
 def test_no_task_is_refused(classifier, tmp_path):
     with pytest.raises(ConfigError, match="tasks must be at least one"):
         adapt_in_sequence(classifier, [], MethodConfig(), FIT, run_dir=tmp_path)

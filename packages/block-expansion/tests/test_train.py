@@ -14,6 +14,7 @@ from block_expansion.prefix import CachedPrefix, count_frozen_blocks, quieten_fr
 from block_expansion.retention import Memory, as_floats
 from block_expansion.train import adapt, contrast
 from block_expansion.views import crop_and_flip, vary_brightness
+from isopleth.errors import ConfigError
 from isopleth.train import Runtime, load_checkpoint
 
 FIT = FitConfig(steps=8, batch_size=16, learning_rate=0.05, warmup_steps=1)
@@ -77,6 +78,15 @@ def test_a_resumed_run_has_the_weights_that_were_learnt(classifier, new, tmp_pat
     assert not torch.equal(
         results[0]["base_model.model.head.modules_to_save.default.weight"], classifier.head.weight
     )
+
+
+def test_a_run_goes_on_with_its_own_method_only(classifier, new, tmp_path):
+    twin = copy.deepcopy(classifier)
+    adapt(twin, new, METHODS["expansion"], FIT, run_dir=tmp_path, runtime=RUNTIME)
+    with pytest.raises(ConfigError, match="must go on with the network and optimiser that it was begun with"):
+        adapt(
+            classifier, new, MethodConfig(expansions=1), FIT, run_dir=tmp_path, runtime=RUNTIME, resume=True
+        )  # fmt: skip
 
 
 def test_training_learns_the_new_domain(classifier, new, tmp_path):

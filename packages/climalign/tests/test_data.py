@@ -35,6 +35,13 @@ def test_files_become_two_stores_with_the_values_that_they_had(world, tmp_path):
         assert fields.units == "K"
 
 
+@pytest.mark.parametrize("side", [COARSE, FINE])
+def test_a_training_period_without_days_is_refused_before_anything_is_written(world, tmp_path, side):
+    with pytest.raises(DataError, match=f"1979 to 1998 must have days in the {side} fields, got 2000-01-01"):
+        prepare(world, tmp_path, **{f"train_{side}": ("1979", "1998")})
+    assert not (tmp_path / "prepared").exists()
+
+
 def test_statistics_are_of_the_training_period_alone(world, tmp_path):
     prepare(world, tmp_path)
     store = open_prepared(tmp_path / "prepared").fine

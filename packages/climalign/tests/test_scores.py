@@ -140,6 +140,33 @@ def test_claims_hold_fail_or_stay_open():
     assert verdicts == [True, False, None, True, True, True]
 
 
+def test_days_without_any_rain_are_scored_and_decide_nothing():
+    dry = field(np.zeros((366, 6, 6)), "mm")
+    contenders = {name: as_contender(dry.values, dry) for name in (BILINEAR, BMD)}
+    contenders[MODEL] = as_contender(dry.values, dry, np.zeros((8, 366, 6, 6)))
+    found = measure(Trial("precipitation", dry, np.zeros(dry.shape, np.float32), contenders))
+    for name in ("rmse", "absolute_bias", "crps", "wet_day_frequency_error", "Rx5day_bias"):
+        assert found[name][MODEL] == [0.0] * 4, name
+    for name in ("log_spectral_distance", "log_spread_skill", "anomaly_correlation"):
+        assert np.isnan(found[name][MODEL]).all(), name
+    assert {score.metric for score in make_scores("precipitation", found)} >= {"rmse", "crps"}
+    holds = {claim.claim: claim.holds for claim in judge("precipitation", found, unit="quarters")}
+    assert set(holds.values()) == {None}
+    # Samples that stay dry where it rained have no spread, and are the worst that there are.
+    rainy = make_trial("precipitation")
+    alike = as_contender(dry.values, rainy.truth, np.zeros((8, 366, 6, 6)))
+    assert MEASURES["log_spread_skill"].compute(rainy, alike) == pytest.approx(np.log(1000))
+
+
+def test_a_single_sample_is_scored_and_its_spread_is_not_judged():
+    trial = make_trial()
+    one = replace(trial.contenders[MODEL], members=trial.contenders[MODEL].members.isel(member=[0]))
+    found = measure(replace(trial, contenders={**trial.contenders, MODEL: one}))
+    holds = {claim.claim: claim.holds for claim in judge("temperature", found, unit="quarters")}
+    assert holds[next(each for each in holds if "calibrated" in each)] is None
+    assert holds["ClimAlign's prediction errs less than interpolation (temperature)"]
+
+
 def test_worlds_count_as_one_number_each():
     one, two = {"rmse": {MODEL: [1.0, 3.0]}}, {"rmse": {MODEL: [5.0, float("nan")]}}
     assert join([one, two]) == {"rmse": {MODEL: [2.0, 5.0]}}

@@ -8,6 +8,7 @@ from climalign.config import FitConfig, ObjectiveConfig
 from climalign.data import COARSE, FINE
 from climalign.model import ClimAlign
 from climalign.model.critic import PatchCritic, critic_loss
+from climalign.sample import PRECIPITATION
 from climalign.train import Alignment, Days, build_model, start_flows, train_pair
 from isopleth.errors import ConfigError, TrainingError
 
@@ -75,6 +76,41 @@ def test_what_is_masked_is_not_in_the_loss(make_plan, make_prepared, days):
     assert torch.isfinite(filled).all()
     assert abs(filled.std() - 1) < 0.2
     assert passes.fine.log_fill.shape == (3,)
+
+
+def test_what_is_random_is_drawn_anew_each_epoch_and_follows_from_the_seed(
+    make_plan, make_prepared, split, monkeypatch
+):
+    """Dry days, above all: another draw in each epoch, the same again when the epoch is run again."""
+    plan, prepared = make_plan("precipitation"), make_prepared(PRECIPITATION)
+    days = prepared.load(COARSE, split.train_coarse), prepared.load(FINE, split.train_fine)
+    module = Alignment(build_model(plan, prepared, *days), plan.objective, plan.fit, seed=0)
+    batch = Days(*days, paired=False, seed=0).__getitems__([0, 1, 2])
+    look, seen = module.look, []
+
+    def stop(given, generator):
+        seen.append(look(given, generator).fine.values[:, 0])
+        raise StopIteration
+
+    monkeypatch.setattr(module, "look", stop)
+    for epoch in (0, 1, 0):
+        monkeypatch.setattr(Alignment, "current_epoch", epoch)
+        with pytest.raises(StopIteration):
+            module.training_step(batch, 0)
+    first, second, again = seen
+    assert torch.equal(first, again)
+    dry = batch["fine"] * module.model.fine_scale.to_mm < 1
+    known = torch.isfinite(batch["fine"])
+    assert (first != second)[dry & known].float().mean() > 0.99
+    assert torch.equal(first[~dry & known], second[~dry & known])
+
+
+def test_upsampled_fields_get_the_noise_that_makes_their_density_one(make_plan, make_prepared, days):
+    plan = make_plan()
+    module = Alignment(build_model(plan, make_prepared(), *days), plan.objective, plan.fit, seed=0)
+    passes = module.look(Days(*days, paired=False, seed=0).__getitems__([0, 1, 2]), module.generator(0))
+    blocks = passes.coarse.values.unfold(2, 4, 4).unfold(3, 4, 4).flatten(-2)
+    assert blocks.std(-1).mean() == pytest.approx(plan.field.noise, rel=0.1)
 
 
 def test_an_explosion_stops_the_training_and_says_so(make_plan, make_prepared, tmp_path):

@@ -91,19 +91,28 @@ def test_vortices_turn_with_their_hemisphere(one_season):
         assert change["geopotential"].sel(lat=lat, lon=lon, method="nearest").item() < 0
 
 
-def test_the_floor_is_what_the_noise_alone_costs(one_season):
+@pytest.mark.parametrize("past", [False, True])
+def test_the_floor_is_what_the_noise_alone_costs(one_season, past):
     samples = build_samples(one_season, SampleConfig(lead_hours=(6, 24)))
-    floor = floor_km(one_season, samples, CONFIG)
+    floor = floor_km(one_season, samples, CONFIG, past=past)
     assert floor.shape == (samples.sizes["sample"], 2)
     np.testing.assert_array_equal(np.isfinite(floor), np.isfinite(samples["target_lat"].values))
-    # One step: the noise's own length, Rayleigh-distributed, times six hours.
-    assert np.nanmean(floor[:, 0]) == pytest.approx(1.5 * np.sqrt(np.pi / 2) * 21.6, rel=0.25)
-    assert np.nanmax(floor_km(one_season, samples, QUIET)) < 1e-3
+    # One step: the noise's own length, or that of its shock, Rayleigh-distributed, times six hours.
+    spread = 1.5 * np.sqrt(1 - np.exp(-12 / CONFIG.noise_hours)) if past else 1.5
+    assert np.nanmean(floor[:, 0]) == pytest.approx(spread * np.sqrt(np.pi / 2) * 21.6, rel=0.25)
+    assert np.nanmax(floor_km(one_season, samples, QUIET, past=past)) < 1e-3
     # A storm's noise is its own, whichever others are there.
     some = one_season.isel(record=np.flatnonzero(one_season["track_id"].values == "S004"))
     alone = build_samples(some, SampleConfig(lead_hours=(6, 24)))
     here = samples["track_id"].values == "S004"
-    np.testing.assert_allclose(floor_km(some, alone, CONFIG), floor[here], atol=1e-9)
+    np.testing.assert_allclose(floor_km(some, alone, CONFIG, past=past), floor[here], atol=1e-9)
+
+
+def test_to_know_the_past_is_worth_most_soon(one_season):
+    samples = build_samples(one_season, SampleConfig(lead_hours=(6, 24, 48)))
+    flow, both = (np.nanmean(floor_km(one_season, samples, CONFIG, past=past), 0) for past in (False, True))
+    assert (both < flow).all()
+    assert (np.diff(both / flow) > 0).all()
 
 
 def test_a_grid_must_close():

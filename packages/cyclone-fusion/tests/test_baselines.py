@@ -8,7 +8,7 @@ from cyclone_fusion.baselines import CLIPER, Climatology, Cliper, advection, for
 from cyclone_fusion.config import SampleConfig, SplitConfig
 from cyclone_fusion.data import FEATURES, build_samples
 from cyclone_fusion.scores import errors_km
-from cyclone_fusion.split import split_samples
+from cyclone_fusion.split import Split, split_samples
 
 
 def test_persistence_is_exact_for_steady_motion_in_degrees(tracks):
@@ -108,11 +108,21 @@ def test_steering_enters_the_regression(tracks):
     assert np.abs(Cliper.fit(known).predict(known) - target).mean() > 10
 
 
-def test_every_baseline_forecasts_every_test_sample(tracks):
-    split = split_samples(
-        build_samples(tracks, SampleConfig(lead_hours=(12, 24))),
-        SplitConfig(train_until=2005, validate_until=2007),
-    )
+@pytest.fixture
+def split(tracks):
+    samples = build_samples(tracks, SampleConfig(lead_hours=(12, 24)))
+    return split_samples(samples, SplitConfig(train_until=2005, validate_until=2007))
+
+
+def test_no_baseline_sees_what_became_of_the_storms_that_did_not_train(split):
+    expected = forecast_baselines(split)
+    spoilt = [each.assign(target=each["target"] * 0 + 1e6) for each in (split.validate, split.test)]
+    found = forecast_baselines(Split(split.train, *spoilt))
+    for name, moved in expected.items():
+        np.testing.assert_array_equal(found[name], moved, err_msg=name)
+
+
+def test_every_baseline_forecasts_every_test_sample(split):
     found = forecast_baselines(split)
     assert list(found) == ["persistence", "climatology", CLIPER]
     for moved in found.values():

@@ -147,6 +147,29 @@ def test_prepare_train_predict_evaluate_with_fields(season_file, tmp_path, capsy
     } <= {score.metric for score in record.scores}
 
 
+def test_storms_too_short_and_windows_with_nan_are_named_by_predict(season_file, tmp_path, capsys):
+    fields, store, out = (tmp_path / name for name in ("fields.nc", "samples.zarr", "forecasts.csv"))
+    run(capsys, "prepare", season_file, "--fields", fields, "--out", store, *WINDOW)
+    trained = run(capsys, "train", store, "--out", tmp_path / "run", *FUSED)
+    table = pd.read_csv(season_file)
+    table[table["track_id"] != "S000"].groupby("track_id").head(2).to_csv(tmp_path / "new.csv", index=False)
+    table[table["track_id"] == "S000"].to_csv(tmp_path / "new.csv", index=False, mode="a", header=False)
+    words = ["predict", tmp_path / "new.csv", "--model", trained["run"], "--out", out, "--latest"]
+    found = run(capsys, *words, "--fields", fields)
+    assert found["samples"] == 1
+    assert found["storms_left_out"]["S002"] == "too short for a sample"
+    assert len(found["storms_left_out"]) == 29
+    out.unlink()
+    with xr.open_dataset(fields) as whole:
+        holed = whole.load()
+    holed["geopotential"][:, 0] = np.nan
+    holed.to_netcdf(tmp_path / "holed.nc", engine="netcdf4")
+    assert "around S000 at 2001" in refuse(capsys, 1, *words, "--fields", tmp_path / "holed.nc")
+    assert not out.exists()
+    run(capsys, *words, "--fields", tmp_path / "holed.nc", "--missing", "mask")
+    assert np.isfinite(pd.read_csv(out)["forecast_lat"]).all()
+
+
 def test_an_interrupted_preparation_goes_on(season_file, tmp_path, capsys, monkeypatch):
     from cyclone_fusion import prepare as room
 
@@ -277,7 +300,7 @@ def test_demo(tmp_path, capsys):
     assert {claim.claim.partition(":")[0] for claim in record.claims} == {"Simulated", "Real data"}
     assert all(claim.units for claim in record.claims)
     assert found["claims"]["Simulated: fusion errs less than the track alone"]
-    floor = next(score for score in record.scores if score.metric == "error_of_one_who_knows_the_flow")
+    floor = next(score for score in record.scores if score.metric == "error_of_one_who_knows_flow_and_past")
     assert record.scores[0].model > floor.model
     assert {"gains", "windows", "errors-real", "errors-simulated", "forecasts"} <= {
         path.stem for path in (tmp_path / "figures").iterdir()

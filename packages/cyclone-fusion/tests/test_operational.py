@@ -69,8 +69,21 @@ def test_the_error_database_is_read_in_km(write_database):
     assert found["time"].item() == pd.Timestamp("2021-08-29 12:00")
 
 
+ROW = make_row("2021-08-29 12:00", 28.5, -89.6, {("OFCL", 24): 30.0})
+
+
 @pytest.mark.parametrize(
-    "lines", [[], ["hello"], make_head(), [*make_head(), "29-08-2021/12:00:00 AL092021 1"]]
+    "lines",
+    [
+        [],
+        ["hello"],
+        make_head(),
+        [*make_head(), "29-08-2021/12:00:00 AL092021 1"],
+        [*make_head(), ROW.replace("28.5", "28.5N")],
+        [*make_head(), ROW.replace("29-08", "29-13")],
+        [*(line.replace("STMID", "STORM") for line in make_head()), ROW],
+        [*(line.replace("hT0", "hX0") for line in make_head()), ROW],
+    ],
 )
 def test_what_is_no_error_database_is_one_error(tmp_path, lines):
     (tmp_path / "errors.txt").write_text("\n".join(lines))

@@ -23,6 +23,7 @@ from cyclone_fusion.predict import Ensemble
 from cyclone_fusion.prepare import attach_windows
 from cyclone_fusion.split import split_samples
 from cyclone_fusion.train import embed_samples, train_network
+from isopleth.cli import load_config
 from isopleth.io.write import write_zarr
 from isopleth.train import Runtime
 
@@ -58,6 +59,28 @@ def test_the_test_storms_are_never_seen(split, tmp_path):
     second = train_network(replace(CONFIG, out=tmp_path / "b"), replace(split, test=spoilt)).network
     for name, value in weights(first).items():
         torch.testing.assert_close(value, weights(second)[name], rtol=0, atol=0, msg=name)
+
+
+def test_the_published_network_takes_every_stage(one_season, tmp_path):
+    """`--config paper` with an epoch a stage: published streams, windows and loss on a few samples."""
+    config = load_config("paper", TrainConfig, package="cyclone_fusion")
+    window, few = config.model.window, build_samples(one_season, config.model.sample)
+    few = few.isel(sample=slice(None, None, 5))
+    shape = (few.sizes["sample"], len(window.channels), window.size, window.size)
+    fields = np.random.default_rng(0).normal(size=shape).astype("f4")
+    few = few.assign(windows=(("sample", "channel", "row", "column"), fields), channel=list(window.channels))
+    stages = {
+        name: replace(getattr(config.fit, name), max_epochs=1, batch_size=16)
+        for name in ("track", "images", "head", "whole")
+    }
+    fit, runtime = replace(config.fit, **stages), Runtime(accelerator="cpu", threads=1)
+    plan = replace(config, fit=fit, runtime=runtime, out=tmp_path / "run")
+    trained = train_network(plan, split_samples(few, config.split))
+    assert config.fit.loss == "squared"
+    assert set(trained.errors) == {"track", "wind", "pressure", "head", "whole"}
+    assert np.isfinite([*trained.errors.values()]).all()
+    # Streams of 114, 2,636,034 and 2,632,578, and their fusion.
+    assert sum(weight.numel() for weight in trained.network.parameters()) == 114 + 2_636_034 + 2_632_578 + 836
 
 
 def test_a_run_taken_up_again_gives_the_same_weights(split, tmp_path, monkeypatch):

@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from diffmix.config import EncoderConfig, FitConfig, MethodConfig, TrainConfig, ViewConfig
+from diffmix.config import EncoderConfig, FitConfig, GenerateConfig, MethodConfig, TrainConfig, ViewConfig
+from diffmix.generation import generate_twins
 from diffmix.pairs import Pairs
+from diffmix.sources import open_source
 from isopleth.train import Runtime
 
 CPU = Runtime(accelerator="cpu", threads=1)
@@ -42,6 +44,24 @@ def folder(tmp_path) -> Path:
     return root
 
 
+class Negative:
+    """A generator whose twin is its image's negative."""
+
+    def describe(self):
+        return {"kind": "negative"}
+
+    def generate(self, images, ids, seeds):
+        return [1 - np.asarray(image, np.float32) / 255 for image in images]
+
+
+@pytest.fixture
+def negatives(folder, tmp_path) -> Path:
+    """Two twins of each image of the folder, with their manifest."""
+    config = GenerateConfig(source=str(folder), out=tmp_path / "twins", twins=2)
+    generate_twins(open_source(folder), Negative(), config)
+    return config.out
+
+
 @pytest.fixture
 def pairs() -> Pairs:
     """Forty pairs whose twin is its image's negative: whoever mixes them up is found out."""
@@ -67,15 +87,9 @@ def settings(tmp_path) -> TrainConfig:
     )
 
 
-def build_variation():
-    """Build the real pipeline class with random weights: 1.7 million, from configs alone."""
-    from diffusers import (
-        AutoencoderKL,
-        PNDMScheduler,
-        StableDiffusionImageVariationPipeline,
-        UNet2DConditionModel,
-    )
-    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+def build_latent_diffusion() -> dict[str, torch.nn.Module]:
+    """Build what the pipelines of Stable Diffusion share, from configs alone, with random weights."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
@@ -93,6 +107,15 @@ def build_variation():
         down_block_types=["DownEncoderBlock2D", "DownEncoderBlock2D"],
         up_block_types=["UpDecoderBlock2D", "UpDecoderBlock2D"],
     )  # fmt: skip
+    return {"unet": unet, "vae": vae}
+
+
+def build_variation():
+    """Build the real pipeline class with random weights: 1.7 million."""
+    from diffusers import PNDMScheduler, StableDiffusionImageVariationPipeline
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    parts = build_latent_diffusion()
     eye = CLIPVisionModelWithProjection(
         CLIPVisionConfig(
             hidden_size=32,
@@ -105,9 +128,38 @@ def build_variation():
         )
     )
     return StableDiffusionImageVariationPipeline(
-        vae=vae, image_encoder=eye.eval(), unet=unet, scheduler=PNDMScheduler(skip_prk_steps=True),
+        **parts, image_encoder=eye.eval(), scheduler=PNDMScheduler(skip_prk_steps=True),
         safety_checker=None, feature_extractor=CLIPImageProcessor(crop_size=32, size=32),
         requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def build_img2img():
+    """Build the real pipeline class with random weights, and a tokenizer that spells."""
+    from diffusers import PNDMScheduler, StableDiffusionImg2ImgPipeline
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    parts = build_latent_diffusion()
+    special = ["<|startoftext|>", "<|endoftext|>"]
+    letters = [letter + end for letter in "abcdefghijklmnopqrstuvwxyz" for end in ("", "</w>")]
+    vocabulary = {word: number for number, word in enumerate([*special, *letters])}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+    reader = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(vocabulary),
+            bos_token_id=0,
+            eos_token_id=1,
+            pad_token_id=1,
+            hidden_size=32,
+            intermediate_size=37,
+            num_attention_heads=4,
+            num_hidden_layers=2,
+        )
+    )
+    return StableDiffusionImg2ImgPipeline(
+        **parts, text_encoder=reader.eval(), tokenizer=tokenizer,
+        scheduler=PNDMScheduler(skip_prk_steps=True, steps_offset=1), safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
 
 
@@ -115,4 +167,11 @@ def build_variation():
 def variation_folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("models") / "variation"
     build_variation().save_pretrained(path, safe_serialization=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def img2img_folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "img2img"
+    build_img2img().save_pretrained(path, safe_serialization=True)
     return path

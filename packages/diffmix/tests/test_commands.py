@@ -22,7 +22,7 @@ from diffmix.config import (
 from diffmix.demo import run_demo
 from diffmix.export import push_folder
 from diffmix.generation import generate_from_config
-from diffmix.pairs import prepare_from_config
+from diffmix.prepare import prepare_from_config
 from diffmix.sample import load_sample
 from diffmix.study import find_neighbours, label_agreement, run_study
 from diffmix.train import train_from_config
@@ -79,6 +79,11 @@ def test_the_whole_job_by_its_commands(folder, tmp_path, capsys):
         capsys, "prepare", folder, "--twins", tmp_path / "twins", "--out", tmp_path / "p.zarr", "--size", 16
     )
     assert store["images"] == 12
+    again = run(
+        capsys, "prepare", folder, "--twins", tmp_path / "twins", "--out", tmp_path / "p.zarr", "--size", 16,
+        "--resume", "true",
+    )  # fmt: skip
+    assert again == store
     trained = run(
         capsys,
         "train",
@@ -189,7 +194,12 @@ def test_the_papers_experiments_take_a_step(method, data, miniature, tmp_path):
         "released",
         False,
     )
-    assert config.fit.batch_size == (256 if method == "simclr" else 512)
+    fit = config.fit
+    assert (fit.batch_size, fit.optimizer) == (256 if method == "simclr" else 512, "adamw")
+    assert (fit.epochs, fit.warmup_epochs, fit.base_learning_rate, fit.floor) == (30, 10, 5e-4, 1e-3)
+    decay = (fit.weight_decay, fit.final_weight_decay, fit.gradient_clip)
+    assert decay == ((0.04, 0.4, 3.0) if method == "dino" else (4e-5, None, None))
+    assert (config.method.teacher_momentum, config.method.freeze_last_epochs) == (0.996, 1)
     small = {"channels": [8, 8, 8, 8], "layers": [1, 1, 1, 1]} if method != "dino" else TINY
     done = train_from_config(
         replace(
@@ -199,7 +209,7 @@ def test_the_papers_experiments_take_a_step(method, data, miniature, tmp_path):
             encoder=replace(config.encoder, image_size=32, args=small),
             method=replace(config.method, hidden_dim=16, output_dim=16, bottleneck_dim=8),
             views=replace(config.views, local_size=16),
-            fit=replace(config.fit, epochs=1, batch_size=4, warmup=0.0),
+            fit=replace(fit, epochs=1, batch_size=4, warmup=0.0, warmup_epochs=None),
             runtime=CPU,
         )
     )

@@ -9,38 +9,20 @@ import zarr
 from PIL import Image
 
 from diffmix.batches import ChunkSampler, PairBatches, make_loader
-from diffmix.config import GenerateConfig, PrepareConfig
-from diffmix.generation import generate_twins
-from diffmix.pairs import Pairs, open_pairs, prepare_pairs
+from diffmix.config import PrepareConfig
+from diffmix.pairs import Pairs, open_pairs
+from diffmix.prepare import prepare_pairs
 from diffmix.sources import open_source
 from isopleth.errors import DataError
 from isopleth.train import ReplayableLoader
 
 
-class Negative:
-    """A generator whose twin is its image's negative, a little darker for each further twin."""
-
-    def describe(self):
-        return {"kind": "negative"}
-
-    def generate(self, images, ids, seeds):
-        return [1 - np.asarray(image, np.float32) / 255 for image in images]
-
-
 @pytest.fixture
-def prepared(folder, tmp_path):
+def prepared(folder, negatives, tmp_path):
     """A store of the folder's twelve images, five to a chunk, with two twins each."""
     source = open_source(folder)
-    generate_twins(
-        source, Negative(), GenerateConfig(source=str(folder), out=tmp_path / "twins", twins=2, shards=1)
-    )
     config = PrepareConfig(
-        source=str(folder),
-        twins=tmp_path / "twins",
-        out=tmp_path / "pairs.zarr",
-        size=16,
-        chunk=5,
-        per_image=2,
+        source=str(folder), twins=negatives, out=tmp_path / "pairs.zarr", size=16, chunk=5, per_image=2
     )
     return source, config, prepare_pairs(source, config)
 

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from diffmix.config import EncoderConfig, FitConfig, MethodConfig, ViewConfig
 from diffmix.export import load_encoder, save_encoder
 from diffmix.model.encoder import PrototypeHead, build_encoder
 from diffmix.predict import compute_features
-from diffmix.train import build_module, choose_sides, follow, pretrain
+from diffmix.train import build_module, can_share_moments, choose_sides, follow, pretrain
 from isopleth.errors import ConfigError
 from isopleth.train import load_checkpoint
 
@@ -170,6 +171,28 @@ def test_prototypes_have_length_one_and_a_head_can_be_copied():
     assert logits.abs().max() <= 1 + 1e-6
     copied = copy.deepcopy(head)
     torch.testing.assert_close(copied.prototypes, head.prototypes)
+
+
+@pytest.mark.parametrize(
+    ("processes", "device", "asked"),
+    [(1, "cpu", False), (1, "cuda", False), (2, "cpu", False), (2, "mps", False), (2, "cuda:1", True)],
+)
+@pytest.mark.parametrize("kind", ["simclr", "dino"])
+def test_moments_are_shared_by_processes_on_gpus_alone(kind, processes, device, asked, settings, resnet):
+    """The conversion itself is torch's, and needs no GPU; a forward pass of what it makes does."""
+    assert can_share_moments(processes, torch.device(device)) is asked
+    module = build_module(replace(settings, encoder=resnet, method=replace(settings.method, kind=kind)))
+    before, weights = weights_of(module), {id(weight) for weight in module.parameters()}
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    module.trainer = SimpleNamespace(world_size=processes, strategy=strategy)
+    module.setup("fit")
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    assert len(norms) > 5
+    assert {isinstance(norm, nn.SyncBatchNorm) for norm in norms} == {asked}
+    after = module.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    assert {id(weight) for weight in module.parameters()} == weights
 
 
 def test_a_resumed_run_ends_with_the_same_bits(settings, pairs):

@@ -71,8 +71,11 @@ def test_dual_cycle_beats_linear_without_a_truth(frames, run, tmp_path):
         f"[all={fine}]",
         "--models",
         f"[all={found['pretrained']}]",
+        "--kind",
+        "simulated",
     )
     record = read_evaluation(out)
+    assert record.data.kind == "simulated"
     scores = {(s.metric, s.stratum.get("domain"), s.stratum.get("offset_hours")): s for s in record.scores}
     overall = scores["rmse", "fine", None]
     assert overall.model < 0.5 * overall.baselines["linear"]

@@ -40,7 +40,7 @@ def test_train_then_predict(trained, prepared_file, tmp_path, capsys):
     assert trained["segments"] == 3
     assert -1 <= trained["stability"] <= 1
     out = tmp_path / "prediction"
-    options = ["--cities", "[Tokyo, Sydney]", "--formats", "[netcdf, zarr]"]
+    options = ["--cities", "[Tokyo, Sydney]", "--formats", "[netcdf, zarr]", "--kind", "simulated"]
     found = run(capsys, "predict", prepared_file, "--model", trained["pretrained"], "--out", out, *options)
     with xr.open_dataset(out / "sea_level_trend.nc") as written:
         trend, low, high = (written[f"sea_level_trend{end}"] for end in ("", "_lower", "_upper"))
@@ -57,6 +57,7 @@ def test_train_then_predict(trained, prepared_file, tmp_path, capsys):
     assert summary["seam_jump"] > 0
     assert summary["mean_width"] == pytest.approx(found["mean_width"])
     assert len(summary["components"]) == 5
+    assert read_evaluation(out).data.kind == "simulated"
     page = (out / "report.html").read_text()
     assert "barystatic" in page
     assert (out / "sea_level_trend.zarr").is_dir()
@@ -94,8 +95,9 @@ def test_the_global_mean_is_added_back(prepared_file, quick, tmp_path, capsys):
 
 def test_evaluate_shows_every_test_beside_its_baselines(prepared_file, quick, tmp_path, capsys):
     out = tmp_path / "scores"
-    run(capsys, "evaluate", prepared_file, "--out", out, "--trees", "5", *quick)
+    run(capsys, "evaluate", prepared_file, "--out", out, "--trees", "5", "--kind", "simulated", *quick)
     record = read_evaluation(out)
+    assert record.data.kind == "simulated"
     errors = {s.stratum["test"]: s for s in record.scores if s.metric == "rmse"}
     always = {"global mean everywhere", "ensemble mean", "scaling by segment", "ridge", "random forest"}
     assert set(errors) == {

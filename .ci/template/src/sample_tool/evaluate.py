@@ -94,23 +94,22 @@ def sum_errors(forecast: Frames, truth: Frames, seconds: NDArray[np.int64], stor
 def list_scores(states: States, store: PackedStore, seed: int) -> list[Score]:
     """Give the RMSE of each channel in its own units, the model's with an interval."""
     found = {name: block_bootstrap(state, seed=seed) for name, state in states.items()}
-    scores = []
-    for number, (layer, std) in enumerate(zip(store.layers, store.normaliser.std, strict=True)):
-        values = {name: float(interval.value[number] * std) for name, interval in found.items()}
-        low, high = found[MODEL].low[number] * std, found[MODEL].high[number] * std
-        scores.append(
-            Score(
-                metric="rmse",
-                variable=layer.name,
-                units=layer.units or "1",
-                better="lower",
-                model=values[MODEL],
-                interval=(float(low), float(high)),
-                baselines={name: values[name] for name in RIVALS},
-                n=states[MODEL].table.sizes["time"],
-            )
+    std = np.asarray(store.normaliser.std)
+    values = {name: np.asarray(interval.value) * std for name, interval in found.items()}
+    low, high = (np.asarray(bound) * std for bound in (found[MODEL].low, found[MODEL].high))
+    return [
+        Score(
+            metric="rmse",
+            variable=layer.name,
+            units=layer.units or "1",
+            better="lower",
+            model=float(values[MODEL][channel]),
+            interval=(float(low[channel]), float(high[channel])),
+            baselines={name: float(values[name][channel]) for name in RIVALS},
+            n=states[MODEL].table.sizes["time"],
         )
-    return scores
+        for channel, layer in enumerate(store.layers)
+    ]
 
 
 def judge(states: States, seed: int) -> list[Claim]:

@@ -290,7 +290,7 @@ def _key(frame: pd.DataFrame, columns: Columns, names: Sequence[str]) -> pd.Mult
         if name == columns.time:
             parts.append(as_times(values, name))
         elif name in (columns.lat, columns.lon):
-            degrees = values.to_numpy(dtype=np.float64)
+            degrees = _as_degrees(values, name)
             degrees = wrap_longitude(degrees) if name == columns.lon else degrees
             parts.append(
                 np.rint(degrees * 1e4).astype(np.int64) % 3_600_000
@@ -300,6 +300,16 @@ def _key(frame: pd.DataFrame, columns: Columns, names: Sequence[str]) -> pd.Mult
         else:
             parts.append(values.astype(str).to_numpy())
     return pd.MultiIndex.from_arrays(parts)
+
+
+def _as_degrees(values: pd.Series, name: str) -> np.ndarray:
+    try:
+        degrees = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"a column must hold numbers, got {error}", where=name) from error
+    if not (np.abs(degrees) <= 360).all():
+        raise DataError("a column of places must hold degrees, got some that are none", where=name)
+    return degrees
 
 
 def with_columns(table: Table, **values: np.ndarray) -> Table:

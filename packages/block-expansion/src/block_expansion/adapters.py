@@ -26,11 +26,13 @@ def train_from_folders(config: TrainConfig) -> dict[str, Any]:
     An adapter is saved as peft saves one, into the folder ``adapter``; for methods that change the network's
     own weights, all of them are written there. Beside them, ``inputs.json`` tells what the network expects.
     """
+    from block_expansion.methods import try_method
     from block_expansion.retention import Memory
     from block_expansion.train import adapt
 
     target, *others = _open_domains(config, [config.target, *filter(None, [config.source])])
     classifier = _build(config, target)
+    try_method(classifier, config.method)
     memory = Memory(classifier, others[0], config.retention) if others else None
     network, adapted = adapt(
         classifier, target, config.method, config.fit,

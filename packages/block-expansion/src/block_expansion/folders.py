@@ -140,7 +140,7 @@ class PictureReader:
         try:
             with Image.open(path) as image:
                 picture = image.convert("L" if self.channels == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"an image must be readable, got {error}", where=path) from error
         pixels = np.asarray(ImageOps.fit(picture, (larger, larger), Image.Resampling.BILINEAR))
         edge = (larger - self.size) // 2
@@ -157,6 +157,6 @@ def _check_pictures(files: Sequence[Path], size: int, channels: int) -> PictureR
     for path in files:
         try:
             Image.open(path).close()
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"an image must be readable, got {error}", where=path) from error
     return PictureReader(size, channels)

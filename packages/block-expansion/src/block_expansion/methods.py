@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
@@ -40,6 +42,18 @@ def apply_method(classifier: Classifier, config: MethodConfig) -> nn.Module:
         return _METHODS[config.kind](classifier, config)
     except ValueError as error:
         raise ConfigError(str(error), where=config.label) from error
+
+
+def try_method(classifier: Classifier, config: MethodConfig) -> None:
+    """Refuse what `apply_method` would, before hours go into measuring; nothing is changed.
+
+    Raises
+    ------
+    ConfigError
+        If the network cannot be adapted so.
+    """
+    with torch.random.fork_rng(devices=[]):
+        apply_method(copy.deepcopy(classifier).to("meta"), config)
 
 
 def merge_adapter(network: nn.Module) -> Classifier:

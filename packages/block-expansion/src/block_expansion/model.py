@@ -94,9 +94,11 @@ def build_classifier(config: BackboneConfig, classes: int, moments: Moments | No
     try:
         built = replace(config, channels=stored)
         backbone = _build_timm(built) if config.library == "timm" else _build_transformers(built)
-    except (OSError, RuntimeError, ValueError) as error:
+    # A network of convolutions knows no image_size (TypeError), heads must divide dim (AssertionError).
+    except (OSError, RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise DataError(
-            f"the backbone must be a model of {config.library}, got {type(error).__name__}: {error}",
+            f"the backbone must be a vision transformer of {config.library}, got "
+            f"{type(error).__name__}: {error}",
             where=config.name,
         ) from error
     if config.checkpoint is not None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from block_expansion.config import RetentionConfig
 from block_expansion.data import Domain, ImageSource, list_batches
 from block_expansion.model import Classifier, base_classifier
+from isopleth.errors import ConfigError
 from isopleth.train import LinearProbe, fit_linear_probe, knn_probabilities
 
 
@@ -46,6 +47,7 @@ class Memory:
     """
 
     def __init__(self, original: Classifier, domain: Domain, config: RetentionConfig) -> None:
+        check_neighbours(domain, config)
         self.domain, self.config = domain, config
         self.labels = {
             part: torch.from_numpy(getattr(domain, part).labels) for part in ("train", "val", "test")
@@ -78,6 +80,21 @@ class Memory:
         return Retained(
             knn=_vote(bank, queries, self.domain, self.config),
             frozen_head=accuracy(self.head(queries), self.labels["test"]),
+        )
+
+
+def check_neighbours(domain: Domain, config: RetentionConfig) -> None:
+    """Refuse a vote of more neighbours than a domain has, before anything is computed.
+
+    Raises
+    ------
+    ConfigError
+        Names the domain.
+    """
+    if config.neighbours > len(domain.train):
+        raise ConfigError(
+            f"retention.neighbours must be at most the {len(domain.train)} training images of {domain.name}, "
+            f"got {config.neighbours}"
         )
 
 

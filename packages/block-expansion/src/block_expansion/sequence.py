@@ -80,16 +80,19 @@ def adapt_in_sequence(
     Raises
     ------
     ConfigError
-        If there is no task, or the method does not fit a network that has grown.
+        If there is no task, one has fewer training images than neighbours vote, or the method does not fit
+        a network that has grown.
     """
     from block_expansion.methods import merge_adapter
-    from block_expansion.retention import vote_accuracy
+    from block_expansion.retention import check_neighbours, vote_accuracy
     from block_expansion.train import adapt
     from isopleth.train import seed_everything
 
     if not tasks:
         raise ConfigError("tasks must be at least one, got none")
     retention, runtime = retention or RetentionConfig(), runtime or Runtime()
+    for task in tasks:
+        check_neighbours(task, retention)
     matrix = np.full((len(tasks), len(tasks)), np.nan)
     for number, task in enumerate(tasks):
         # The same head and copies whether or not earlier tasks were learnt in this process.

@@ -61,7 +61,7 @@ def _read_row(row: dict[str, Any], path: Path, line: int) -> LabelledPatch:
             where=where,
         )
     raster = path.parent / str(row["raster"])
-    if not raster.resolve().is_relative_to(path.parent.resolve()):
+    if "\0" in raster.name or not raster.resolve().is_relative_to(path.parent.resolve()):
         raise DataError(f"a raster must lie in its table's folder, got {row['raster']}", where=where)
     if not raster.exists():
         raise DataError("a raster must be beside its table, got none", where=raster)

@@ -187,8 +187,8 @@ class Adapted:
     seconds : float
         Of the training, without measurements.
     memory_mb : float or None
-        The most that torch held on a GPU during it, in MiB; None on a CPU, where the system keeps one mark for
-        all runs of a process (``benchmarks/step.py`` gives each method a process of its own).
+        The most that torch held on a GPU during it, in MiB; None on a CPU, where the system keeps one mark
+        for all runs of a process (``benchmarks/step.py`` gives each method a process of its own).
     curve : dict of int to Retained
     """
 

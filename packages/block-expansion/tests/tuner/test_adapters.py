@@ -40,6 +40,16 @@ def test_what_is_saved_as_one_name_loads_as_another(trained, fresh, images, tmp_
     assert torch.equal(compute(loaded, images), expected)
 
 
+@pytest.mark.parametrize("depth", [2, 6])
+def test_an_adapter_for_another_depth_is_one_line_and_changes_nothing(trained, fresh, tmp_path, depth):
+    trained.save_pretrained(tmp_path)
+    other = fresh(depth=depth)
+    with pytest.raises(ValueError, match=f"as deep as its own, 4 blocks, got {depth}") as error:
+        PeftModel.from_pretrained(other, tmp_path)
+    assert "\n" not in str(error.value)
+    assert not any(isinstance(module, ExpandedBlock) for module in other.modules())
+
+
 def test_a_loaded_adapter_is_frozen_unless_it_shall_learn(trained, fresh, tmp_path):
     trained.save_pretrained(tmp_path)
     frozen = PeftModel.from_pretrained(fresh(), tmp_path)
@@ -66,6 +76,13 @@ def test_adapters_live_side_by_side(trained, fresh, images, compute, train_a_lit
     trained.set_adapter("second")
     assert torch.equal(compute(trained, images), second)
     assert torch.equal(compute(trained.merge_and_unload(), images), second)
+
+
+def test_an_adapter_is_loaded_without_memory_for_its_start(trained, fresh, images, tmp_path, compute):
+    """peft's `low_cpu_mem_usage` makes the copies on the meta device, where nothing can be tried out."""
+    trained.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(fresh(), tmp_path, low_cpu_mem_usage=True).eval()
+    assert torch.equal(compute(loaded, images), compute(trained, images))
 
 
 def test_two_active_adapters_follow_each_other(vit, images, compute, train_a_little):

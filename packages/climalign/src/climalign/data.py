@@ -163,7 +163,12 @@ def prepare_fields(config: PrepareConfig) -> dict[str, Any]:
 
 def pack_pair(coarse: xr.Dataset, fine: xr.Dataset, config: PrepareConfig) -> dict[str, Any]:
     """Write aligned fields as two packed stores."""
-    sides = {COARSE: (coarse, config.train_coarse), FINE: (fine, config.train_fine)}
+    sides = {
+        COARSE: (_daily(coarse, COARSE), config.train_coarse),
+        FINE: (_daily(fine, FINE), config.train_fine),
+    }
+    for side, (dataset, period) in sides.items():
+        _check_training(dataset, period, side)
     config.out.mkdir(parents=True, exist_ok=True)
     source = Provenance(
         tool="climalign",
@@ -174,7 +179,7 @@ def pack_pair(coarse: xr.Dataset, fine: xr.Dataset, config: PrepareConfig) -> di
     stores = {}
     for side, (dataset, period) in sides.items():
         stores[side] = pack(
-            _daily(dataset, side),
+            dataset,
             config.out / side,
             train_period=period,
             missing="mask",
@@ -280,6 +285,17 @@ def _daily(dataset: xr.Dataset, side: str) -> xr.Dataset:
             hint="take daily means, maxima or sums first",
         )
     return dataset[[name]].transpose("time", "lat", "lon")
+
+
+def _check_training(dataset: xr.Dataset, period: Period, side: str) -> None:
+    """Refuse a training period without days before hours go into the other side's store."""
+    if not dataset.sel(time=slice(*period)).sizes["time"]:
+        days = name_days(dataset["time"].values)
+        raise DataError(
+            f"the training period {period[0]} to {period[1]} must have days in the {side} fields, got "
+            f"{days[0]} to {days[-1]}",
+            hint=f"set --train_{side}",
+        )
 
 
 def name_days(times: NDArray[Any]) -> NDArray[Any]:

@@ -174,7 +174,8 @@ def judge(kind: Kind, found: Found, *, unit: str) -> list[Claim]:
     ]
     extreme = {"temperature": ("TXx", "TXn", "TNn"), "precipitation": ("Rx1day", "CDD")}[kind]
     if BMD in found["rmse"]:
-        ratio = np.array(found["rmse"][MODEL]) / np.array(found["rmse"][BMD]) - COMPARABLE
+        with np.errstate(divide="ignore", invalid="ignore"):  # where nothing fell, neither errs
+            ratio = np.array(found["rmse"][MODEL]) / np.array(found["rmse"][BMD]) - COMPARABLE
         claims.append(
             Claim.judge(
                 f"ClimAlign's RMSE is at most {COMPARABLE} times that of the supervised network ({kind})",
@@ -231,7 +232,11 @@ def _against(sentence: str, found: Found, name: str, rival: str, kind: Kind, uni
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:
-    return student_interval(values[np.isfinite(values)])
+    """Give Student's interval of the numbers that there are; NaN, which decides nothing, of less than two."""
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return Interval(low=np.nan, high=np.nan, value=np.nan, level=0.95, block=1)
+    return student_interval(known)
 
 
 def _describe(found: Found, unit: str) -> str:

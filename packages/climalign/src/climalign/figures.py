@@ -46,19 +46,25 @@ def draw_fields(out: Path, trial: Trial) -> None:
         flat = np.asarray(axes).ravel()
         for axis, (name, values) in zip(flat, shown.items(), strict=False):
             drawn = axis.pcolormesh(
-                trial.truth["lon"], trial.truth["lat"], values, vmin=low, vmax=top, cmap=colours
+                trial.truth["lon"],
+                trial.truth["lat"],
+                values,
+                vmin=low,
+                vmax=top,
+                cmap=colours,
+                rasterized=True,
             )
             axis.set_title(name, fontsize=9)
             axis.grid(visible=False)
         for axis in flat[len(shown) :]:
             axis.set_visible(b=False)
-        fig.colorbar(drawn, ax=list(flat), label=_TITLES[trial.kind], shrink=0.8)
-        stamp = str(trial.truth["time"].values[day])[:10]
+        title, stamp = _TITLES[trial.kind], str(trial.truth["time"].values[day])[:10]
+        fig.colorbar(drawn, ax=list(flat), label=title, shrink=0.8)
         save_figure(
             fig,
             out,
             f"fields_{trial.kind}",
-            f"{_TITLES[trial.kind].capitalize()} on {stamp}, chosen for its contrasts in the truth.",
+            f"{title[:1].upper()}{title[1:]} on {stamp}, chosen for its contrasts in the truth.",
         )
 
 

@@ -69,7 +69,7 @@ class Sampler:
         -------
         array, shape (member, time, row, column)
         """
-        self._check(torch.from_numpy(months))
+        self.check_months(months)
         parts = []
         for start in range(0, len(values), _BATCH):
             batch = slice(start, start + _BATCH)
@@ -79,6 +79,11 @@ class Sampler:
             ]
             parts.append(np.stack(members))
         return np.concatenate(parts, 1)
+
+    def check_months(self, months: NDArray[np.int64]) -> None:
+        """Refuse months (0 to 11) that the training period had not."""
+        for scale in (self.model.coarse_scale, self.model.fine_scale):
+            scale.check_months(torch.from_numpy(months))
 
     def density(
         self, values: Floats, months: NDArray[np.int64], days: NDArray[np.int64], direction: Direction
@@ -174,10 +179,6 @@ class Sampler:
             drawn.append(Noise.draw(1, rows, columns, factor, torch.Generator().manual_seed(seed)))
         fields = ("coarse", "fine", "latent", "uniform_coarse", "uniform_fine")
         return Noise(*(torch.cat([getattr(each, name) for each in drawn]) for name in fields))
-
-    def _check(self, months: Tensor) -> None:
-        self.model.coarse_scale.check_months(months)
-        self.model.fine_scale.check_months(months)
 
 
 def downscale(
@@ -303,6 +304,8 @@ def _apply(
     cells = _cells(model, fine=direction == "downscale")
     shape = (max(sampling.members, 1), *(len(values) for values in cells.values()))
     months = np.asarray(field["time"].dt.month.values - 1, dtype=np.int64)
+    # Now, and not when the first such chunk is computed.
+    sampler.check_months(months)
     days = _number_days(field["time"].values)
     if not isinstance(field.data, da.Array):
         data: Any = sampler.draw(np.asarray(field.values, np.float32), months, days, direction)

@@ -18,6 +18,8 @@ from isopleth.grid import Grid
 
 Floats = NDArray[np.float32]
 _WET_MM = 1.0
+# Samples that are all alike have no spread: its logarithm is that of so small a share of the error.
+_LEAST_RATIO = 1e-3
 MODEL = "ClimAlign"
 
 
@@ -142,7 +144,7 @@ def spread_skill(trial: Trial, contender: Contender) -> float:
 
 def _spread_error(trial: Trial, contender: Contender) -> float:
     """How far the spread-skill ratio is from 1, as a logarithm: half and double are equally bad."""
-    return float(abs(np.log(spread_skill(trial, contender))))
+    return float(abs(np.log(np.maximum(spread_skill(trial, contender), _LEAST_RATIO))))
 
 
 def _wet_days(trial: Trial, contender: Contender) -> float:
@@ -161,10 +163,15 @@ def mean_spectrum(trial: Trial, values: xr.DataArray) -> xr.DataArray:
 
 
 def _spectral_distance(trial: Trial, contender: Contender) -> float:
-    """Average the squared decibels between two spectra over wave numbers, and take the root."""
+    """Average the squared decibels between two spectra over wave numbers, and take the root.
+
+    A truth without any variance, such as rain in days that are all dry, has no spectrum: NaN.
+    """
     ours, theirs = (mean_spectrum(trial, each).values[1:] for each in (contender.one, trial.truth))
     used = theirs > 1e-6 * theirs.max()
-    return float(np.sqrt(np.mean((10 * np.log10(np.maximum(ours, 1e-30) / theirs))[used] ** 2)))
+    if not used.any():
+        return float("nan")
+    return float(np.sqrt(np.mean((10 * np.log10(np.maximum(ours[used], 1e-30) / theirs[used])) ** 2)))
 
 
 def _extreme(name: str) -> Callable[[Trial, Contender], float]:

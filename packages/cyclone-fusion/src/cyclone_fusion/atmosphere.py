@@ -14,7 +14,7 @@ the place where they are and, less surely, where they will be in the next 18 h:
 with the storm's real velocity :math:`V`, a beta drift toward pole and west, and :math:`\eta`, a first-order
 autoregressive noise that no field shows. Levels differ by a second, independent flow whose mean over the
 steering layer is zero; a vortex as strong as the storm's wind turns around its centre; geopotential is in
-geostrophic balance. What the noise alone would cost a perfect forecaster is known: `floor_km`.
+geostrophic balance. What the noise costs a perfect forecaster is known: `floor_km`.
 """
 
 from __future__ import annotations
@@ -107,8 +107,19 @@ def simulate_atmosphere(tracks: xr.Dataset, config: AtmosphereConfig) -> xr.Data
     )
 
 
-def floor_km(tracks: xr.Dataset, samples: xr.Dataset, config: AtmosphereConfig) -> np.ndarray:
-    """Measure the error of one who knows the flow ahead and the drift, but not the noise.
+def floor_km(tracks: xr.Dataset, samples: xr.Dataset, config: AtmosphereConfig, *, past: bool) -> np.ndarray:
+    r"""Measure the error of one who knows the flow ahead and the drift, but not the noise to come.
+
+    The noise lasts. Who has seen the motion and the flow until now knows the noise :math:`\eta_{-1}` of the
+    last six hours, and expects :math:`r^{j+1} \eta_{-1}` of those that follow, with the correlation :math:`r`
+    over six hours: no forecast can be better on average.
+
+    Parameters
+    ----------
+    tracks, samples : xarray.Dataset
+    config : AtmosphereConfig
+    past : bool
+        Whether the past is known too. If not, a network that sees the track may err less than this.
 
     Returns
     -------
@@ -117,17 +128,28 @@ def floor_km(tracks: xr.Dataset, samples: xr.Dataset, config: AtmosphereConfig) 
     """
     noise = _noise(tracks, config) * (_STEP / np.timedelta64(1, "s")) / 1e3
     travelled = np.vstack([np.zeros(2), np.cumsum(noise, axis=0)])
-    index = pd.MultiIndex.from_arrays([tracks["track_id"].values, tracks["time"].values])
+    storms = tracks["track_id"].values
+    index = pd.MultiIndex.from_arrays([storms, tracks["time"].values])
     start = index.get_indexer(pd.MultiIndex.from_arrays([samples["track_id"].values, samples["time"].values]))
     steps = samples["lead"].values // 6
     stop = np.minimum(start[:, None] + steps, len(noise))
-    floor = np.linalg.norm(travelled[stop] - travelled[start][:, None], axis=-1)
+    unexplained = travelled[stop] - travelled[start][:, None]
+    if past:
+        keep = _correlation(config)
+        seen = np.where((storms[start - 1] == storms[start])[:, None], noise[start - 1], 0.0)
+        unexplained -= seen[:, None] * (keep * (1 - keep**steps) / (1 - keep))[:, None]
+    floor = np.linalg.norm(unexplained, axis=-1)
     return np.where(np.isfinite(samples["target_lat"].values), floor, np.nan)
+
+
+def _correlation(config: AtmosphereConfig) -> float:
+    """Return the correlation of the noise over six hours."""
+    return float(np.exp(-6.0 / config.noise_hours))
 
 
 def _noise(tracks: xr.Dataset, config: AtmosphereConfig) -> np.ndarray:
     """Draw the unexplained motion of every fix, m s-1, shape (record, 2): AR(1) along each storm."""
-    keep = float(np.exp(-6.0 / config.noise_hours))
+    keep = _correlation(config)
     storms = tracks["track_id"].values
     out = np.empty((len(storms), 2))
     first = np.flatnonzero(np.r_[True, storms[1:] != storms[:-1]])

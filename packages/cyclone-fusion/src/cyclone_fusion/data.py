@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -83,6 +84,16 @@ def build_samples(tracks: xr.Dataset, config: SampleConfig, *, with_target: bool
     return samples.assign_attrs(
         left_out=json.dumps(left_out), left_out_storms=json.dumps(without), frame=config.frame
     )
+
+
+def list_left_out(tracks: xr.Dataset, samples: xr.Dataset) -> dict[str, Any]:
+    """List what was left out on the way from a track file to samples: counts by reason, and whole storms."""
+    too_short = dict.fromkeys(json.loads(samples.attrs["left_out_storms"]), "too short for a sample")
+    return {
+        "fixes_left_out": json.loads(tracks.attrs["left_out"]),
+        "samples_left_out": json.loads(samples.attrs["left_out"]),
+        "storms_left_out": json.loads(tracks.attrs["left_out_storms"]) | too_short,
+    }
 
 
 def _find_fix(tracks: xr.Dataset, hours: int) -> tuple[np.ndarray, np.ndarray]:

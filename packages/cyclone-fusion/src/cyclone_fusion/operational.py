@@ -58,7 +58,13 @@ def read_error_database(path: str | Path) -> pd.DataFrame:
         raise DataError(
             f"each row must have {len(names)} columns, got {len(bad) if bad else 'no row'}", where=path
         )
-    return _tabulate(pd.DataFrame(rows, columns=names), models)
+    try:
+        return _tabulate(pd.DataFrame(rows, columns=names), models)
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"each row must have Date/Time, STMID, Lat, Lon and track errors as numbers, got {error}",
+            where=path,
+        ) from error
 
 
 def _tabulate(table: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from cyclone_fusion import __version__
 from cyclone_fusion.config import FusionConfig, PredictConfig
-from cyclone_fusion.data import build_samples
+from cyclone_fusion.data import build_samples, list_left_out
 from cyclone_fusion.frame import arrive
 from cyclone_fusion.model import FusedNetwork
 from cyclone_fusion.model.tables import Batch, make_loader
@@ -157,7 +157,8 @@ def predict_from_tracks(config: PredictConfig) -> dict[str, Any]:
                 "a network that sees wind and pressure must be given fields, got none",
                 hint="--fields FILE, with the times of the fixes and six hours before",
             )
-        samples = attach_windows(samples, config.fields, ensemble.config.window)
+        mask = config.missing == "mask"
+        samples = attach_windows(samples, config.fields, ensemble.config.window, mask=mask)
     forecasts = forecast(ensemble, samples)
     origin = Provenance(
         "cyclone-fusion",
@@ -170,7 +171,7 @@ def predict_from_tracks(config: PredictConfig) -> dict[str, Any]:
         "forecasts": str(config.out),
         "samples": forecasts.sizes["sample"],
         "leads": forecasts["lead"].values.tolist(),
-        "left_out": samples.attrs["left_out"],
+        **list_left_out(tracks, samples),
     }
     if config.map is not None:
         from cyclone_fusion.figures import draw_map

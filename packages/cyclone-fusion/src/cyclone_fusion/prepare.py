@@ -12,7 +12,7 @@ import xarray as xr
 from cyclone_fusion import __version__
 from cyclone_fusion.atmosphere import SOURCE, floor_km, simulate_atmosphere
 from cyclone_fusion.config import SAMPLE, PrepareConfig, SampleConfig, WindowConfig
-from cyclone_fusion.data import build_samples
+from cyclone_fusion.data import build_samples, list_left_out
 from cyclone_fusion.steering import steering_flow
 from cyclone_fusion.tracks import read_tracks
 from cyclone_fusion.windows import WindowCutter, check_windows, list_uncovered, open_window_fields
@@ -54,13 +54,10 @@ def prepare_samples(config: PrepareConfig) -> dict[str, Any]:
         write_netcdf(samples, config.out, provenance=origin)
     else:
         write_zarr(samples, config.out, provenance=origin)
-    too_short = dict.fromkeys(json.loads(samples.attrs["left_out_storms"]), "too short for a sample")
     return {
         "samples": samples.sizes["sample"],
         "out": str(config.out),
-        "fixes_left_out": json.loads(tracks.attrs["left_out"]),
-        "samples_left_out": json.loads(samples.attrs["left_out"]),
-        "storms_left_out": json.loads(tracks.attrs["left_out_storms"]) | too_short,
+        **list_left_out(tracks, samples),
         "samples_without_fields": json.loads(samples.attrs.get("without_fields", "{}")),
     }
 
@@ -159,7 +156,9 @@ def _write_with_windows(
         without_fields=list_uncovered(samples, cutter.covered), fields=SOURCE if simulated else config.fields
     ).isel(sample=np.flatnonzero(cutter.covered))
     if simulated:
-        samples["floor_km"] = (("sample", "lead"), floor_km(tracks, samples, config.atmosphere))
+        for name, past in (("flow_known_km", False), ("floor_km", True)):
+            floor = floor_km(tracks, samples, config.atmosphere, past=past)
+            samples[name] = (("sample", "lead"), floor)
     cutter = WindowCutter(fields, samples, config.window, where=config.fields)
     shape = (samples.sizes["sample"], len(config.window.channels), config.window.size, config.window.size)
     lazy = dask.array.empty(shape, dtype=np.float32, chunks=(_CHUNK, *shape[1:]))

@@ -21,6 +21,11 @@ VARIABLE = "track_position"
 _FEWEST_STORMS = 20
 # Tropical storm and hurricane force, m s-1 (34 and 64 kt).
 _STORM, _HURRICANE = 17.49, 32.92
+# Errors in a simulated atmosphere that samples bring along, by their variable.
+_KNOWING = {
+    "flow_known_km": "error_of_one_who_knows_the_flow",
+    "floor_km": "error_of_one_who_knows_flow_and_past",
+}
 _BANDS = ((0, 15), (15, 25), (25, 35), (35, 90))
 
 
@@ -170,22 +175,21 @@ def score_components(
 
 
 def score_floor(samples: xr.Dataset, **stratum: Any) -> list[Score]:
-    """Give the error that the noise of a simulated atmosphere alone costs, where it is known."""
-    if "floor_km" not in samples:
-        return []
-    floor = samples["floor_km"].values
+    """Give the errors that the noise of a simulated atmosphere alone costs, where they are known."""
     return [
         Score(
-            metric="error_of_one_who_knows_the_flow",
+            metric=metric,
             variable=VARIABLE,
             units=KM,
             better="lower",
             stratum={**stratum, "lead_hours": hours, "basin": "all"},
-            model=float(np.nanmean(floor[:, lead])),
+            model=float(np.nanmean(samples[name].values[:, lead])),
             n=len(np.unique(samples["track_id"].values)),
         )
+        for name, metric in _KNOWING.items()
+        if name in samples
         for lead, hours in enumerate(samples["lead"].values.tolist())
-        if np.isfinite(floor[:, lead]).any()
+        if np.isfinite(samples[name].values[:, lead]).any()
     ]
 
 

@@ -2,7 +2,7 @@
 
 from isopleth.lazy import lazy_names
 
-__version__ = "0.0.1"
+__version__ = "0.1.0"
 
 # Where each lazy name lives: torch is loaded when one of them is asked for.
 _HOMES = {
@@ -17,7 +17,7 @@ _HOMES = {
     "generate_twins": "generation",
     "open_pairs": "pairs",
     "open_source": "sources",
-    "prepare_pairs": "pairs",
+    "prepare_pairs": "prepare",
     "pretrain": "train",
     "train_generator": "train_generator",
 }

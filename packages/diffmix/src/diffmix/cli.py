@@ -41,8 +41,8 @@ def generate(config: GenerateConfig) -> dict[str, Any]:
 
 @tool.verb
 def prepare(config: PrepareConfig) -> dict[str, Any]:
-    """Write real images and their twins into one store for training."""
-    from diffmix.pairs import prepare_from_config
+    """Write real images and their twins into one store for training; a run that was killed can go on."""
+    from diffmix.prepare import prepare_from_config
 
     return prepare_from_config(config)
 

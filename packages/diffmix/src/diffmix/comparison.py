@@ -1,4 +1,4 @@
-"""From outcomes to a table and to verdicts, all of them fixed before the first run."""
+"""From outcomes to a table and to verdicts; the two cells that decide were fixed before the first run."""
 
 from __future__ import annotations
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
+from diffmix.journal import drop_torn_line, read_lines
 from diffmix.paths import resolve_inside
 from isopleth.errors import ConfigError, DataError
 
@@ -48,6 +49,11 @@ class Entry:
     source: str = ""
     sha256: str = ""
     error: str = ""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if type(value := getattr(self, field.name)).__name__ != field.type:
+                raise TypeError(f"{field.name} {value!r}")
 
 
 def name_twin(name: str, twin: int) -> str:
@@ -87,7 +93,7 @@ class Manifest:
         self.settings = json.loads(json.dumps(settings))
         folder.mkdir(parents=True, exist_ok=True)
         for path in _list_manifests(folder):
-            head = next(_read_lines(path), {})
+            head = next(read_lines(path), {})
             if (found := head.get("settings", self.settings)) != self.settings:
                 raise ConfigError(
                     f"a folder of twins must have one kind of them, got {_differ(found, self.settings)}",
@@ -99,7 +105,7 @@ class Manifest:
     def __enter__(self) -> Manifest:
         fresh = not self.path.exists() or not self.path.stat().st_size
         if not fresh and not self.path.read_bytes().endswith(b"\n"):
-            _drop_torn_line(self.path)
+            drop_torn_line(self.path)
         self._file = self.path.open("a", encoding="utf-8")
         if fresh:
             self._write({"schema": SCHEMA, "settings": self.settings})
@@ -130,7 +136,7 @@ def read_manifest(folder: Path) -> dict[tuple[str, int], Entry]:
     """
     found: dict[tuple[str, int], Entry] = {}
     for path in _list_manifests(folder):
-        for record in _read_lines(path):
+        for record in read_lines(path):
             if "schema" in record:
                 continue
             try:
@@ -150,7 +156,7 @@ def read_manifest(folder: Path) -> dict[tuple[str, int], Entry]:
 def read_settings(folder: Path) -> dict[str, Any] | None:
     """Read what made the twins of a folder; None if it has no manifest."""
     for path in _list_manifests(folder):
-        return next(_read_lines(path), {}).get("settings")
+        return next(read_lines(path), {}).get("settings")
     return None
 
 
@@ -166,29 +172,6 @@ def list_damaged(folder: Path, entries: Iterable[Entry]) -> list[str]:
 
 def _list_manifests(folder: Path) -> list[Path]:
     return sorted(folder.glob("manifest-*.jsonl"))
-
-
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith("\n"):
-                return
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise DataError(
-                    f"a manifest must have a JSON object a line, got {error}", where=f"{path}:{number}"
-                ) from error
-            if not isinstance(record, dict):
-                raise DataError(
-                    "a manifest must have a JSON object a line, got another", where=f"{path}:{number}"
-                )
-            yield record
-
-
-def _drop_torn_line(path: Path) -> None:
-    whole = path.read_bytes().rpartition(b"\n")[0]
-    path.write_bytes(whole + b"\n" if whole else b"")
 
 
 def _differ(found: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,9 +13,12 @@ from torch.nn import functional
 
 from diffmix.config import ProbeConfig
 from diffmix.model.encoder import Encoder
+from diffmix.model.streamed_probe import fit_streamed_probe
 from diffmix.predict import Known, fit_size
 from isopleth.errors import DataError
 from isopleth.train import fit_linear_probe, knn_probabilities
+
+logger = logging.getLogger("isopleth.diffmix")
 
 Correct = dict[str, dict[str, np.ndarray]]
 
@@ -46,9 +50,7 @@ def score_probes(
             votes = {name: _vote(train, test, config, classes) for name, test in tests.items()}
             found[probe] = {name: mark(votes[name], test) for name, test in tests.items()}
         elif probe == "linear":
-            found[probe] = _probe(
-                *split_known(train, config.validation, seed), tests, config.penalties, classes
-            )
+            found[probe] = _probe_all(train, tests, config, classes, seed)
         elif probe == "few-shot":
             draws = [
                 _probe(few, few, tests, (config.few_shot_penalty,), classes)
@@ -95,17 +97,29 @@ def choose_few(train: Known, shots: int, seed: int | list[int]) -> Known:
     return Known(train.features[places], train.labels[places])
 
 
-def split_known(train: Known, share: float, seed: int) -> tuple[Known, Known]:
-    """Take a share of each class out for validation, at least one image of it."""
+def hold_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Choose a share of each class for validation, at least one image of it, unless it has but one."""
     random = np.random.default_rng(seed)
-    labels = train.labels.numpy()
     held = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         mine = random.permutation(np.flatnonzero(labels == label))
         held[mine[: max(1, round(share * len(mine)))]] = len(mine) > 1
+    return held
+
+
+def split_known(train: Known, share: float, seed: int) -> tuple[Known, Known]:
+    """Divide images into those to fit to, and those that `hold_out` chooses for validation."""
+    held = hold_out(train.labels.numpy(), share, seed)
     parts = (torch.from_numpy(np.flatnonzero(part)) for part in (~held, held))
     kept, validation = (Known(train.features[part], train.labels[part]) for part in parts)
     return kept, validation
+
+
+def choose_solver(config: ProbeConfig, train: Known) -> str:
+    """Say by which solver the linear probe is fitted: "auto" is exact up to ``exact_limit``."""
+    if config.solver != "auto":
+        return config.solver
+    return "exact" if train.features.numel() <= config.exact_limit else "sgd"
 
 
 def _vote(train: Known, test: Known, config: ProbeConfig, classes: int) -> Tensor:
@@ -113,6 +127,21 @@ def _vote(train: Known, test: Known, config: ProbeConfig, classes: int) -> Tenso
         train.features, train.labels, test.features, k=min(config.neighbours, len(train.labels)),
         temperature=config.temperature, classes=classes,
     )  # fmt: skip
+
+
+def _probe_all(
+    train: Known, tests: Mapping[str, Known], config: ProbeConfig, classes: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Fit the linear probe to all labels."""
+    if choose_solver(config, train) == "exact":
+        return _probe(*split_known(train, config.validation, seed), tests, config.penalties, classes)
+    logger.info("the linear probe is fitted by stochastic gradients to %d images", len(train.labels))
+    held = torch.from_numpy(hold_out(train.labels.numpy(), config.validation, seed))
+    probe = fit_streamed_probe(
+        train.features, train.labels, held, penalties=config.penalties, classes=classes,
+        epochs=config.sgd_epochs, batch_size=config.sgd_batch, seed=seed,
+    )  # fmt: skip
+    return {name: mark(probe(test.features), test) for name, test in tests.items()}
 
 
 def _probe(

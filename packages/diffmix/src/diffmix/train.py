@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import copy
-import math
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from diffmix.batches import Batch, make_loader
 from diffmix.collapse import CollapseWatch
 from diffmix.config import TrainConfig
 from diffmix.loss import DistillationLoss, PairLoss
 from diffmix.model.encoder import Encoder, PrototypeHead, build_encoder, build_projector
+from diffmix.model.optimiser import build_optimiser, cosine_between, set_weight_decay
 from diffmix.pairs import Pairs, open_pairs
 from diffmix.views import Recipe, augment, make_recipe
 from isopleth.errors import ConfigError
-from isopleth.train import adamw, fit, seed_everything, step_config, warm_schedule
+from isopleth.train import fit, seed_everything, step_config, warm_schedule
 
 FOLDER = "encoder"
 
@@ -43,8 +44,8 @@ class Pretraining(L.LightningModule):
         self.encoder: Encoder = build_encoder(config.encoder, crops=config.method.kind == "dino")
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's
-        """Let batch norms of several GPUs share their moments; elsewhere they cannot."""
-        if self.trainer.world_size > 1 and self.trainer.strategy.root_device.type == "cuda":
+        """Let batch norms share their moments where they can: before DDP takes hold of the module."""
+        if can_share_moments(self.trainer.world_size, self.trainer.strategy.root_device):
             for name, part in list(self.named_children()):
                 setattr(self, name, nn.SyncBatchNorm.convert_sync_batchnorm(part))
 
@@ -78,18 +79,34 @@ class Pretraining(L.LightningModule):
         self.log("train_loss", loss.detach())
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW, its rate in proportion to the batch, a warm-up and a cosine."""
+        """Return the optimiser, its rate in proportion to the batch, a warm-up and a cosine."""
         config = self.config.fit
         rate = config.base_learning_rate * config.batch_size * self.trainer.world_size / 256
-        optimizer = adamw(self, lr=rate, weight_decay=config.weight_decay)
+        optimizer = build_optimiser(self, config, rate=rate)
         total = max(int(self.trainer.estimated_stepping_batches), 1)
         schedule = warm_schedule(
             optimizer,
             total_steps=total,
-            warmup_steps=min(int(config.warmup * total), total - 1),
+            warmup_steps=min(int(config.warmup_share * total), total - 1),
             floor=config.floor,
         )
         return step_config(optimizer, schedule)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Set the decay of this step, which follows from its number alone."""
+        config = self.config.fit
+        if config.final_weight_decay is not None:
+            set_weight_decay(
+                optimizer, cosine_between(config.weight_decay, config.final_weight_decay, self.done())
+            )
+
+    def done(self) -> float:
+        """Return the share of all steps that are done, from 0 to 1."""
+        return self.trainer.global_step / max(self.trainer.estimated_stepping_batches, 1)
+
+    def epoch(self) -> float:
+        """Return the epochs that are done, with the begun one's share."""
+        return self.trainer.global_step / max(int(self.trainer.num_training_batches), 1)
 
     def sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Give images and domains of a batch; a sequential training has one domain after the other."""
@@ -177,7 +194,7 @@ class DinoTraining(Pretraining):
         features = self.encoder(large)
         logits = list(self.head(features).chunk(2))
         logits += self._see_small(images, synthetic)
-        loss = self.loss(taught, logits, epoch=self._epoch())
+        loss = self.loss(taught, logits, epoch=self.epoch())
         self.remember(features, loss)
         return loss
 
@@ -185,6 +202,18 @@ class DinoTraining(Pretraining):
         """Hold the prototypes still at first."""
         if self.current_epoch < self.config.method.freeze_last_epochs:
             self.head.prototypes.grad = None
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,  # noqa: ARG002 - Lightning's
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002 - Lightning's
+    ) -> None:
+        """Clip every parameter's gradient by its own norm, as DINO's released code does."""
+        if gradient_clip_val is not None:
+            for weight in self.parameters():
+                if weight.grad is not None:
+                    nn.utils.clip_grad_norm_(weight, gradient_clip_val)
 
     def on_train_start(self) -> None:
         """Note where a resumed run is."""
@@ -195,9 +224,7 @@ class DinoTraining(Pretraining):
         if self.trainer.global_step == self._stepped:
             return  # in the middle of an accumulation
         self._stepped = self.trainer.global_step
-        done = self._stepped / max(self.trainer.estimated_stepping_batches, 1)
-        start = self.config.method.teacher_momentum
-        momentum = 1 - (1 - start) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        momentum = cosine_between(self.config.method.teacher_momentum, 1.0, self.done())
         follow(self.teacher["encoder"], self.encoder, momentum)
         follow(self.teacher["head"], self.head, momentum)
 
@@ -210,9 +237,10 @@ class DinoTraining(Pretraining):
         crops = [self.make_view(images[:, side], synthetic[:, side], self.small) for side in numbers]
         return list(self.head(self.encoder(torch.cat(crops))).chunk(views.n_local))
 
-    def _epoch(self) -> float:
-        batches = max(int(self.trainer.num_training_batches), 1)
-        return self.trainer.global_step / batches
+
+def can_share_moments(processes: int, device: torch.device) -> bool:
+    """Say whether `SyncBatchNorm` has other processes to share with, and runs there: it needs CUDA."""
+    return processes > 1 and device.type == "cuda"
 
 
 def choose_sides(

@@ -1,6 +1,7 @@
 """The real Stable Diffusion pipeline classes, with random weights built from configs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from diffmix.config import GenerateConfig, GeneratorConfig
 from diffmix.generation import generate_twins
 from diffmix.generators import build_generator
-from diffmix.generators.variation import Img2img, prepare_for_clip
+from diffmix.generators.variation import prepare_for_clip
 from diffmix.sources import open_source
 from isopleth.errors import DataError
 
@@ -103,28 +104,33 @@ def test_a_folder_that_is_no_model_is_named(tmp_path):
         build_generator(GeneratorConfig(model=str(tmp_path)), device="cpu")
 
 
-class Recorder:
-    """In place of the pipeline, whose tokenizer cannot be built from a config: notes what it is told."""
-
-    def __init__(self):
-        self.told = {}
-
-    def set_progress_bar_config(self, **_):
-        pass
-
-    def __call__(self, **options):
-        self.told = options
-        return type("Output", (), {"images": np.zeros((len(options["image"]), 8, 8, 3))})
-
-
-def test_image_to_image_is_told_what_the_config_says(folder):
-    pipeline = Recorder()
-    config = GeneratorConfig(
-        kind="img2img", strength=0.4, steps=7, guidance=2.0, prompt="a photo", resolution=32
+@pytest.fixture
+def from_image(img2img_folder) -> GeneratorConfig:
+    return GeneratorConfig(
+        kind="img2img", model=str(img2img_folder), steps=4, strength=0.5, resolution=32, prompt="a photo"
     )
+
+
+def test_image_to_image_depends_on_its_image_and_seed_alone(folder, from_image):
+    generator = build_generator(from_image, device="cpu")
+    assert type(generator.pipeline).__name__ == "StableDiffusionImg2ImgPipeline"
     images, ids = read_images(folder, 2)
-    assert len(Img2img(pipeline, config).generate(images, ids, [1, 2])) == 2
-    assert [image.size for image in pipeline.told["image"]] == [(32, 32)] * 2
-    assert pipeline.told["prompt"] == ["a photo"] * 2
-    assert (pipeline.told["strength"], pipeline.told["num_inference_steps"]) == (0.4, 7)
-    assert [generator.initial_seed() for generator in pipeline.told["generator"]] == [1, 2]
+    together = generator.generate(images, ids, [1, 2])
+    assert [twin.shape for twin in together] == [(32, 32, 3)] * 2
+    alone = generator.generate(images[1:], ids[1:], [2])[0]
+    assert np.abs(together[1] - alone).max() < 1e-4
+    for other in (generator.generate(images[1:], ids[1:], [9]), generator.generate(images[:1], ids[:1], [2])):
+        assert np.abs(other[0] - alone).max() > 5e-3
+    settings = generator.describe()
+    assert (settings["kind"], settings["strength"], settings["prompt"]) == ("img2img", 0.5, "a photo")
+    assert len(settings["weights"]) == 64
+
+
+def test_image_to_image_does_what_the_config_says(folder, from_image):
+    generator = build_generator(from_image, device="cpu")
+    images, ids = read_images(folder, 1)
+    first = generator.generate(images, ids, [1])[0]
+    for change in ({"prompt": "a ship"}, {"strength": 1.0}, {"steps": 8}, {"guidance": 9.0}):
+        other = type(generator)(generator.pipeline, replace(from_image, **change))
+        assert np.abs(other.generate(images, ids, [1])[0] - first).max() > 1e-3, change
+    assert np.array_equal(generator.generate(images, ids, [1])[0], first)

@@ -320,6 +320,8 @@ class EvaluateConfig:
         Fine steps to a kept one; 0 takes the model's own.
     block : int
         Gaps at a time.
+    kind : {"real", "simulated"}
+        What the report is to say of the data.
     seed : int
         Of the bootstrap.
     device : str
@@ -335,12 +337,14 @@ class EvaluateConfig:
     variables: tuple[str, ...] = ()
     factor: int = 0
     block: int = 32
+    kind: Literal["real", "simulated"] = "real"
     seed: int = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         for method in self.methods:
             check_choice("methods", method, METHODS)
+        check_choice("kind", self.kind, ("real", "simulated"))
         check_positive(block=self.block)
 
 

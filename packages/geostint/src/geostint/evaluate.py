@@ -75,7 +75,7 @@ def evaluate_model(config: EvaluateConfig) -> dict[str, Any]:
     evaluation = Evaluation(
         tool="geostint", version=__version__,
         task=f"Make the {factor - 1} frames between frames that are {factor} steps apart.",
-        data=describe_data(config.source, first, train="see the model's run", kind="real"),
+        data=describe_data(config.source, first, train="see the model's run", kind=config.kind),
         scores=[*list_scores(outcomes, seed=config.seed), *transfers],
         claims=[judge(first, channel.name, LINEAR, seed=config.seed) for channel in first.channels],
         cost=Cost.of(predict=predicting, parameters=sum(each.numel() for each in network.parameters())),

@@ -225,6 +225,8 @@ class PredictConfig:
     formats : tuple of {"netcdf", "zarr", "geotiff"}
     cities : tuple of str
         Coastal cities of the table; all known ones by default.
+    kind : {"real", "simulated"}
+        What the report is to say of the data.
     """
 
     prepared: str = positional()
@@ -232,8 +234,10 @@ class PredictConfig:
     out: Path = Path("runs/sealevel-trend/predict")
     formats: tuple[str, ...] = ("netcdf",)
     cities: tuple[str, ...] = ()
+    kind: Literal["real", "simulated"] = "real"
 
     def __post_init__(self) -> None:
+        check_choice("kind", self.kind, ("real", "simulated"))
         check_formats(self.formats)
 
 
@@ -255,6 +259,8 @@ class EvaluateConfig:
         Of the random forest.
     siblings : bool
         Whether models of the truth's own family are among the inputs of the perfect-model test.
+    kind : {"real", "simulated"}
+        What the report is to say of the data.
     learning, runtime
     """
 
@@ -264,10 +270,12 @@ class EvaluateConfig:
     null_draws: int = 1
     trees: int = 200
     siblings: bool = False
+    kind: Literal["real", "simulated"] = "real"
     learning: LearningConfig = LearningConfig()
     runtime: Runtime = Runtime()
 
     def __post_init__(self) -> None:
+        check_choice("kind", self.kind, ("real", "simulated"))
         check_positive(seeds=self.seeds, null_draws=self.null_draws, trees=self.trees)
 
 

@@ -304,7 +304,7 @@ def _describe(config: EvaluateConfig, evidence: Evidence, outcome: Outcome) -> D
     models = ", ".join(map(str, evidence.past.models["model"].values))
     return DataCard(
         name=Path(config.prepared).name,
-        kind="real",
+        kind=config.kind,
         source=config.prepared,
         train="trends of {} and of the altimeter, {}-{}".format(models, *evidence.past.years),
         test=f"{np.unique(outcome.cell).size} cells in {outcome.blocks} blocks of 2,000 km, each held out",

@@ -166,7 +166,7 @@ def _report(
         f"{100 * learning.level:g} % intervals; the future is not known, so nothing here is a score.",
         data=DataCard(
             name=config.prepared,
-            kind="real",
+            kind=config.kind,
             source=", ".join(f"{row['name']}: {row['product']}" for row in components),
             train=f"observed trends of {past}",
             test=f"none: {future} lies ahead",

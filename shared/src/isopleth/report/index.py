@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +136,7 @@ def _render_card(run: Run, root: Path) -> Markup:
 
 def _render_decided(evaluation: Evaluation) -> Markup | None:
     """Beside a short demo's verdicts, count those of the full one that the tool ships."""
-    words = shlex.split(evaluation.provenance.command)[:2]
+    words = evaluation.provenance.command.split()[:2]
     if words != [evaluation.tool, "demo"] or "--full" in evaluation.provenance.command:
         return None
     try:

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,6 +103,25 @@ class Continuation(Callback):
             )
         self._resumed = checkpoint[_KEY]
         self.loader.load_state_dict(checkpoint[_KEY]["loader"])
+
+
+class ConfigFile(Callback):
+    """Write a run's config.yaml once training starts, when all that is resumed has been taken up.
+
+    Parameters
+    ----------
+    run : RunDirectory
+    config : dataclass or mapping
+    """
+
+    def __init__(self, run: RunDirectory, config: Mapping[str, Any] | object) -> None:
+        self.run = run
+        self.config = config
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write it."""
+        if trainer.is_global_zero:
+            self.run.write_config(self.config)
 
 
 def _repeat_validation(checkpoint: dict[str, Any]) -> None:

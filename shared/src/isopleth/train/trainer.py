@@ -22,6 +22,7 @@ from isopleth.errors import ConfigError
 from isopleth.train.batches import DealtLoader, ReplayableLoader
 from isopleth.train.callbacks import (
     Checkpoints,
+    ConfigFile,
     Continuation,
     FiniteLoss,
     Patience,
@@ -122,7 +123,7 @@ def fit(
         Go on with the run in `run_dir`; begin one if there is none. Without it an earlier run is left alone
         and the call refused.
     config : dataclass or mapping, optional
-        Written to config.yaml.
+        Written to config.yaml when training starts: a run that cannot be resumed so keeps its own.
     monitor, mode : str, {"min", "max"}
         Score logged in validation that says which weights are best, and which way is better.
     patience : int, optional
@@ -147,7 +148,7 @@ def fit(
     Raises
     ------
     ConfigError
-        If a setting cannot be used.
+        If a setting cannot be used, or the run to resume is of another network.
     TrainingError
         If the loss or the weights are no longer finite; the last good checkpoint stays.
     Interrupted
@@ -175,8 +176,6 @@ def fit(
     batches = ReplayableLoader(train_loader, seed=runtime.seed)
     runtime.apply()
     resumes = run.prepare(resume=resume)
-    if config is not None:
-        run.write_config(config)
     if runtime.compile:
         compile_networks(module)
 
@@ -187,9 +186,15 @@ def fit(
     stopper = [Patience(monitor, patience=patience, mode=mode)] if patience else []
     average = [moving_average(runtime.ema)] if runtime.ema else []
     bar = [StderrBar()] if sys.stderr.isatty() else []
+    file = [ConfigFile(run, config)] if config is not None else []
 
     started = time.monotonic()
-    with watch.installed(), _quiet_lightning(), _leaving_in_order(watch, keeper):
+    with (
+        watch.installed(),
+        _quiet_lightning(),
+        _leaving_in_order(watch, keeper),
+        _naming_another_network(run),
+    ):
         trainer = L.Trainer(
             **runtime.trainer_options(),
             max_epochs=-1 if max_epochs is None else max_epochs,
@@ -202,6 +207,7 @@ def fit(
             gradient_clip_val=gradient_clip,
             callbacks=[
                 continuation,
+                *file,
                 *average,
                 FiniteLoss(run),
                 Progress(metrics, batches, log_every=log_every),
@@ -244,6 +250,21 @@ def _deal_out(loaders: Any, seed: int) -> Any:
     if isinstance(loaders, list | tuple):
         return [DealtLoader(loader, seed=seed) for loader in loaders]
     return DealtLoader(loaders, seed=seed)
+
+
+@contextlib.contextmanager
+def _naming_another_network(run: RunDirectory) -> Iterator[None]:
+    """Say in one line what torch says in a page: weights, or moments of the optimiser, that do not fit."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if "loading state_dict" not in str(error) and "loaded state dict" not in str(error):
+            raise
+        raise ConfigError(
+            "a run must go on with the network and optimiser that it was begun with, got others",
+            where=run.path,
+            hint="choose another run directory, or the settings of the config.yaml in this one",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cyclone_fusion.config.data import SAMPLE
 from isopleth.config import BaseDemoConfig, positional
@@ -25,6 +26,9 @@ class PredictConfig:
         ensemble.
     fields : str, optional
         A reanalysis, analysis or forecast file that holds the times of the fixes.
+    missing : str
+        A window with NaN in it is an `error` that names the storm, or is kept (`mask`): the network then
+        sees the channel's mean there.
     out : Path
         Forecasts as CSV, NetCDF or GeoJSON, by the ending.
     map : Path, optional
@@ -36,6 +40,7 @@ class PredictConfig:
     tracks: str = positional()
     model: str = "runs/cyclone-fusion/train"
     fields: str | None = None
+    missing: Literal["error", "mask"] = "error"
     out: Path = Path("runs/cyclone-fusion/forecasts.csv")
     map: Path | None = None
     latest: bool = False

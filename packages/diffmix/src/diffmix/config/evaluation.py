@@ -11,6 +11,7 @@ from isopleth.errors import ConfigError
 
 Probe = Literal["linear", "few-shot", "k-NN", "fine-tune"]
 PROBES: tuple[Probe, ...] = ("linear", "few-shot", "k-NN", "fine-tune")
+SOLVERS = ("auto", "exact", "sgd")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,13 @@ class ProbeConfig:
         Of the vote.
     validation : float
         Share of the training images that choose the penalty.
+    solver : {"auto", "exact", "sgd"}
+        Of "linear": L-BFGS on all features at once in float64, stochastic gradients on a batch of them at a
+        time, or the one or the other by `exact_limit`.
+    exact_limit : int
+        Images times features up to which "auto" is exact: 5e8 are 4 GB in float64, which L-BFGS needs twice.
+    sgd_epochs, sgd_batch : int
+        Of "sgd"; the epochs are for each penalty.
     fine_tune_epochs, fine_tune_batch : int
     fine_tune_rate : float
         Of AdamW; the head's is ten times this.
@@ -50,6 +58,10 @@ class ProbeConfig:
     neighbours: int = 20
     temperature: float = 0.07
     validation: float = 0.1
+    solver: Literal["auto", "exact", "sgd"] = "auto"
+    exact_limit: int = 500_000_000
+    sgd_epochs: int = 20
+    sgd_batch: int = 1024
     fine_tune_epochs: int = 20
     fine_tune_batch: int = 128
     fine_tune_rate: float = 1e-4
@@ -62,6 +74,7 @@ class ProbeConfig:
             check_choice("probes", probe, PROBES)
         if not self.penalties:
             raise ConfigError("penalties must be at least one, got none")
+        check_choice("solver", self.solver, SOLVERS)
         check_positive(**{f"penalties[{place}]": value for place, value in enumerate(self.penalties)})
         check_positive(
             shots=self.shots, draws=self.draws, few_shot_penalty=self.few_shot_penalty,

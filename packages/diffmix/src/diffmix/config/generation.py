@@ -224,6 +224,8 @@ class PrepareConfig:
         Compare every twin, and the image that it was made of, with the hashes of its manifest.
     workers : int
         Threads that decode.
+    resume : bool
+        Go on after the last whole chunk of a run that was interrupted; a finished store is left as it is.
     """
 
     source: str = positional()
@@ -236,6 +238,7 @@ class PrepareConfig:
     seed: int = 0
     verify: bool = False
     workers: int = 4
+    resume: bool = False
 
     def __post_init__(self) -> None:
         check_choice("channels", self.channels, (1, 3))

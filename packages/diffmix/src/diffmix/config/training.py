@@ -13,6 +13,7 @@ from isopleth.train.runtime import Runtime
 Mode = Literal["real", "synthetic", "diffmix", "pool", "sequential"]
 MODES: tuple[Mode, ...] = ("real", "synthetic", "diffmix", "pool", "sequential")
 METHODS = ("simclr", "barlow", "dino")
+OPTIMIZERS = ("adamw", "lars")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +186,7 @@ class ViewConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How the encoder learns: AdamW, a warm-up and a cosine.
+    """How the encoder learns: an optimiser, a warm-up and a cosine.
 
     Parameters
     ----------
@@ -197,10 +198,21 @@ class FitConfig:
         For 256 pairs over all processes; in proportion for others.
     warmup : float
         Share of the steps in which the rate rises.
+    warmup_epochs : float, optional
+        The same in epochs, whatever their number.
     floor : float
         Share of the rate that is left at the end.
+    optimizer : {"adamw", "lars"}
+        LARS is SGD with momentum whose step is in proportion to each layer's weights (You et al. 2017): for
+        batches of thousands, with rates of 0.1 and more.
+    momentum : float
+        Of LARS.
     weight_decay : float
+        Of matrices and kernels; biases and norms are spared.
+    final_weight_decay : float, optional
+        Where the decay ends, on half a cosine, as in DINO (Caron et al. 2021, section 4).
     gradient_clip : float, optional
+        Largest norm of all gradients together; in DINO of each parameter's own, as in its released code.
     """
 
     epochs: int | None = None
@@ -208,22 +220,46 @@ class FitConfig:
     batch_size: int = 256
     base_learning_rate: float = 5e-4
     warmup: float = 0.1
+    warmup_epochs: float | None = None
     floor: float = 0.001
+    optimizer: Literal["adamw", "lars"] = "adamw"
+    momentum: float = 0.9
     weight_decay: float = 4e-5
+    final_weight_decay: float | None = None
     gradient_clip: float | None = None
+
+    @property
+    def warmup_share(self) -> float:
+        """Share of the steps in which the rate rises."""
+        if self.warmup_epochs is None or self.epochs is None:
+            return self.warmup
+        return self.warmup_epochs / self.epochs
 
     def __post_init__(self) -> None:
         check_positive(
             epochs=self.epochs, steps=self.steps, batch_size=self.batch_size,
             base_learning_rate=self.base_learning_rate, gradient_clip=self.gradient_clip,
+            warmup_epochs=self.warmup_epochs, final_weight_decay=self.final_weight_decay,
         )  # fmt: skip
         check_fraction(floor=self.floor)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
         if (self.epochs is None) == (self.steps is None):
             raise ConfigError(f"one of epochs and steps must be given, got {self.epochs} and {self.steps}")
-        if not 0 <= self.warmup < 1:
-            raise ConfigError(f"warmup must lie in [0, 1), got {self.warmup}")
+        for name in ("warmup", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if self.warmup_epochs is not None and not self.warmup_epochs < (self.epochs or 0):
+            raise ConfigError(
+                f"warmup_epochs must be fewer than epochs ({self.epochs}), got {self.warmup_epochs:g}",
+                hint="--fit.warmup_epochs null takes the share fit.warmup of all steps",
+            )
         if self.batch_size < 2:
             raise ConfigError(f"batch_size must be at least 2, got {self.batch_size}")
+        if self.weight_decay <= 0 and (self.optimizer == "lars" or self.final_weight_decay is not None):
+            raise ConfigError(
+                f"weight_decay must be above 0 with lars or final_weight_decay, got {self.weight_decay}",
+                hint="what does not decay is neither scaled by LARS nor given another decay later",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+_LARGEST_CLASS = 64
+
+
 class ShardSource:
     """Images in local tar files, any of which can be read at once.
 
@@ -83,14 +86,20 @@ def _expand(spec: str) -> list[str]:
 
 def _index(path: str, places: dict[str, tuple[str, int, int]], labels: dict[str, int]) -> None:
     """Note where each image of a tar lies, and its class."""
-    shard = Path(path).stem
+    shard, whole = Path(path).stem, Path(path).stat().st_size
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:  # never compressed: images are read by their places
             for member in tar:
                 if not member.isfile():
                     continue
                 key, ending = _split_name(member.name)
                 name = check_id(f"{shard}/{key}", where=path)
+                largest = _LARGEST_CLASS if ending == ".cls" else whole - member.offset_data
+                if not 0 <= member.size <= largest:
+                    raise DataError(
+                        f"a part of a shard must have at most {largest} bytes, got {member.size}",
+                        where=f"{path}:{name}",
+                    )
                 if ending in ENDINGS and name not in places:
                     places[name] = (path, member.offset_data, member.size)
                 elif ending == ".cls":
