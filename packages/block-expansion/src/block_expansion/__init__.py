@@ -2,7 +2,7 @@
 
 from isopleth.lazy import lazy_names
 
-__version__ = "0.0.1"
+__version__ = "0.1.0"
 
 # Where each lazy name lives: torch and peft are loaded when one of them is asked for.
 _HOMES = {

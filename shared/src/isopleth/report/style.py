@@ -6,8 +6,8 @@ from typing import Any
 
 # Okabe and Ito (2008), "Color Universal Design", darkened where thin lines on white need it; black last.
 BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = "#0b5a8f", "#cf5c00", "#00795c", "#a5527f", "#56a5d8", "#c79a00"
-PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW)
 INK, MUTED, RULE, GROUND = "#1b1f24", "#5b6570", "#dfe3e7", "#ffffff"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, INK)
 LAND = "#eceeef"
 
 # Perceptually uniform, readable in grey; the second has its neutral colour in the middle.
