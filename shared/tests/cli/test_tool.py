@@ -216,6 +216,15 @@ def test_a_log_line_comes_once_where_a_library_has_opened_the_root_logger(tool, 
     assert logging.getLogger("isopleth").propagate
 
 
+@pytest.mark.parametrize(
+    ("variable", "rank", "lines"), [("RANK", "0", 1), ("RANK", "3", 0), ("LOCAL_RANK", "1", 0)]
+)
+def test_of_many_processes_the_first_prints(tool, capsys, monkeypatch, variable, rank, lines):
+    monkeypatch.setenv(variable, rank)
+    assert tool.main(["measure", "a", "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == lines
+
+
 def test_json_has_no_nan(tool, capsys):
     assert run_json(tool, capsys, "measure", "a") == {"nan": None, "inf": None, "one": 1.0}
 

@@ -8,6 +8,7 @@ import inspect
 import json
 import logging
 import math
+import os
 import signal
 import sys
 import typing
@@ -147,7 +148,8 @@ class Tool:
             # Libraries print as they like; stdout belongs to the result alone.
             with contextlib.redirect_stdout(sys.stderr):
                 result = verb.action(config)
-            _present(result, as_json=flags.json)
+            if _leads():
+                _present(result, as_json=flags.json)
         return 0
 
     def _info(self) -> Action:
@@ -227,6 +229,14 @@ def _logging_to_stderr(*, quiet: bool) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def _leads() -> bool:
+    """Tell whether this is the first of the processes that do one job: the result is printed once.
+
+    Torch's launcher, and Lightning's, number the others by these variables.
+    """
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
 
 
 def _present(result: Any, *, as_json: bool) -> None:
