@@ -37,7 +37,7 @@ $(READY): uv.lock pyproject.toml shared/pyproject.toml $(wildcard packages/*/pyp
 
 demo: $(READY)  ## run every tool's main job on its sample, and make its card; ends with runs/demo/index.html
 	@failed=; for tool in $(TOOLS); do \
-	   start=$$(date +%s); mkdir -p runs/demo; rm -rf runs/demo/$$tool; \
+	   start=$$(date +%s); mkdir -p runs/demo; if [ -f $(BIN)/$$tool ]; then rm -rf runs/demo/$$tool; fi; \
 	   state=done; $(BIN)/$$tool demo --out runs/demo/$$tool >runs/demo/$$tool.log 2>&1 || state=FAILED; \
 	   if [ $$state = done ]; then $(BIN)/appdriven evaluate runs/demo/$$tool --tool $$tool >>runs/demo/$$tool.log 2>&1 || state="CARD FAILED"; fi; \
 	   echo "$$tool: $$state in $$(( $$(date +%s) - start )) s, log in runs/demo/$$tool.log"; \

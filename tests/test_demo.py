@@ -50,6 +50,14 @@ def test_a_failing_tool_hides_no_other(tmp_path, stand_ins):
     assert (tmp_path / "runs" / "demo" / "works" / "card.html").is_file()
 
 
+def test_what_is_no_tool_removes_nothing(tmp_path, stand_ins):
+    kept = tmp_path / "runs" / "evidence" / "record"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("kept")
+    assert make("demo", "TOOLS=../evidence", *stand_ins, cwd=tmp_path).returncode != 0
+    assert kept.read_text() == "kept"
+
+
 def test_without_a_failure_it_succeeds(tmp_path, stand_ins):
     done = make("demo", "TOOLS=works", *stand_ins, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
