@@ -2,9 +2,11 @@
 #
 #   make test PYTHON=3.12     the same in an environment of its own for another Python
 #   make demo TOOLS=climalign one tool only
+#   make demo JOBS=4          four tools at a time
 
 PYTHON ?=
 TOOLS  ?= $(notdir $(patsubst %/,%,$(sort $(dir $(wildcard packages/*/pyproject.toml)))))
+JOBS   ?= 2
 VENV   := $(if $(PYTHON),.venv-$(notdir $(PYTHON)),.venv)
 BIN    := $(VENV)/bin
 UV     := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -35,15 +37,10 @@ $(READY): uv.lock pyproject.toml shared/pyproject.toml $(wildcard packages/*/pyp
 	@$(UV) sync --locked --all-extras --quiet $(if $(PYTHON),--python $(PYTHON))
 	@touch $@
 
+# Two demos at a time, one thread each.
+demo: export OMP_NUM_THREADS = 1
 demo: $(READY)  ## run every tool's main job on its sample, and make its card; ends with runs/demo/index.html
-	@failed=; for tool in $(TOOLS); do \
-	   start=$$(date +%s); mkdir -p runs/demo; if [ -f $(BIN)/$$tool ]; then rm -rf runs/demo/$$tool; fi; \
-	   state=done; $(BIN)/$$tool demo --out runs/demo/$$tool >runs/demo/$$tool.log 2>&1 || state=FAILED; \
-	   if [ $$state = done ]; then $(BIN)/appdriven evaluate runs/demo/$$tool --tool $$tool >>runs/demo/$$tool.log 2>&1 || state="CARD FAILED"; fi; \
-	   echo "$$tool: $$state in $$(( $$(date +%s) - start )) s, log in runs/demo/$$tool.log"; \
-	   if [ "$$state" != done ]; then tail -n 3 runs/demo/$$tool.log; failed="$$failed $$tool"; fi; \
-	 done; $(BIN)/isopleth report runs/demo; \
-	 if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+	@$(BIN)/python $(dir $(firstword $(MAKEFILE_LIST))).ci/demo '$(BIN)' '$(JOBS)' $(TOOLS)
 
 evidence: $(READY)  ## decide every tool's claims (up to 45 minutes a tool), and refresh the README's tables
 	@for tool in $(TOOLS); do \

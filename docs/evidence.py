@@ -108,11 +108,11 @@ def fuzzing_table() -> str:
     if not path.is_file():
         return "Not yet run.\n"
     rows = [
-        "| reader | read | refused | crashed | failed | slowest, s | peak, MB |",
-        "|---|---|---|---|---|---|---|",
+        "| reader | read | refused | crashed | hung | failed | slowest, s | peak, MB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, found in json.loads(path.read_text()).items():
-        cells = [found[key] for key in ("read", "refused", "crashed")]
+        cells = [found[key] for key in ("read", "refused", "crashed", "hung")]
         cells += [len(found["failures"]), found["slowest_s"], found["peak_mb"]]
         rows.append(f"| {name} | " + " | ".join(map(str, cells)) + " |")
     return "\n".join(rows) + "\n"

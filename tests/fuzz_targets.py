@@ -38,7 +38,8 @@ class Target:
     read : callable
         Reads a path as a user would; given a folder where it may write, too.
     may_crash : bool
-        Whether the library that reads is written in C and known to end the process on some damage.
+        Whether the library that reads is written in C and known to end the process on some damage, or never
+        to return.
     """
 
     write: Callable[[Path], Path]
@@ -245,7 +246,7 @@ TARGETS: dict[str, Target] = {
     "netcdf3": _fields("write_era5_old_cds"),
     "netcdf4": _fields("write_era5_new_cds", may_crash=True),
     "zip": _fields("write_era5_zip", may_crash=True),
-    "zarr2": _fields("write_weatherbench2"),
+    "zarr2": _fields("write_weatherbench2", may_crash=True),
     "zarr3": _fields("write_weatherbench2_v3"),
     "curvilinear": _fields("write_cmip6_zos", may_crash=True),
     "record": _record(),

@@ -1,5 +1,6 @@
 """`make demo`: no failure hides, and what it leaves is looked at as a user would look at it, in a browser."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from workspace import make, use_this_environment
 
 TOOL = "conservation-decisions"  # of the cheap ones that with most figures
 
-# Stand-ins for what `make demo` runs; their arguments are those of the Makefile.
+# Stand-ins for what `make demo` runs; their arguments are those of .ci/demo.
 STAND_INS = {
     "works": 'mkdir -p "$3"; echo record > "$3/evaluation.json"',
     "fails": "echo reason >&2; exit 1",
@@ -27,6 +28,7 @@ def stand_ins(tmp_path) -> list[str]:
         path = tmp_path / "bin" / name
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
     return ["READY=", "BIN=bin"]
 
 
@@ -39,11 +41,12 @@ def test_a_failing_tool_hides_no_other(tmp_path, stand_ins):
     assert done.returncode != 0
     assert "failed: fails cardless\n" in done.stderr
     lines = [line for line in done.stdout.splitlines() if ", log in " in line]
-    assert [line.partition(" in ")[0] for line in lines] == [
+    # In the order in which they end.
+    assert {line.partition(" in ")[0] for line in lines} == {
         "fails: FAILED",
         "cardless: CARD FAILED",
         "works: done",
-    ]
+    }
     assert {"reason", "no card"} <= set(done.stdout.splitlines())
     index = (tmp_path / "runs" / "demo" / "index.html").read_text()
     assert index == "runs/demo/works/evaluation.json\n"
@@ -61,6 +64,16 @@ def test_what_is_no_tool_removes_nothing(tmp_path, stand_ins):
 def test_without_a_failure_it_succeeds(tmp_path, stand_ins):
     done = make("demo", "TOOLS=works", *stand_ins, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_as_many_run_at_once_as_are_asked_for(tmp_path, stand_ins):
+    """Each of two waits for the other, up to ten seconds."""
+    for one, other in (("first", "second"), ("second", "first")):
+        waits = f"for n in $(seq 100); do [ -e {other}.here ] && break; sleep 0.1; done; [ -e {other}.here ]"
+        path = tmp_path / "bin" / one
+        path.write_text(f"#!/bin/sh\ntouch {one}.here; {waits} && {STAND_INS['works']}\n")
+        path.chmod(0o755)
+    assert make("demo", "TOOLS=first second", "JOBS=2", *stand_ins, cwd=tmp_path).returncode == 0
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from fuzzing import fuzz, run_cases
 from workspace import run
 
 CASES = 150
+MOST_LOST = 0.05
 
 
 @pytest.mark.slow
@@ -18,7 +19,9 @@ CASES = 150
 def test_damaged_input_is_read_or_refused(name):
     found = fuzz(name, CASES)
     assert found["failures"] == []
-    assert found["read"] + found["refused"] + found["crashed"] == CASES
+    lost = found["crashed"] + found["hung"]
+    assert found["read"] + found["refused"] + lost == CASES
+    assert lost <= MOST_LOST * CASES
     # The damage is damage, and the reader reads.
     assert found["refused"] > 0
 

@@ -136,6 +136,14 @@ def test_polygons_without_a_cost_cost_their_area():
         from_frame(gpd.GeoDataFrame({"bird": [1.0]}, geometry=[shapely.Point(0, 0)], crs="EPSG:32637"))
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # shapely's
+def test_polygons_with_a_corner_nowhere_are_refused():
+    frame = make_squares()
+    frame.loc[3, "geometry"] = shapely.Polygon([(0, 0), (0, 1), (1, np.nan), (1, 0)])
+    with pytest.raises(DataError, match="finite, got others in 1 shapes, the first in row 4"):
+        from_frame(frame)
+
+
 def write_course(folder, **changes):
     """Write a Marxan folder with the quirks of real ones: tabs beside commas, prop, capitals, a diagonal."""
     files = {

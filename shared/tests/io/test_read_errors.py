@@ -323,3 +323,14 @@ def test_metadata_of_a_store_that_are_damaged(tmp_path):
     path = write_weatherbench2(tmp_path).path
     (path / ".zmetadata").write_text("{")
     expect(path, "must be whole", where=path)
+
+
+@pytest.mark.parametrize("name", ["latitude", "time", "geopotential"])
+def test_stored_values_that_cannot_be_decompressed(name, tmp_path):
+    path = write_weatherbench2(tmp_path).path
+    chunks = [chunk for chunk in (path / name).iterdir() if not chunk.name.startswith(".")]
+    for chunk in chunks:
+        chunk.write_bytes(b"no compressed block of any kind")
+    with pytest.raises(DataError, match="stored values must be readable") as caught:
+        open_fields(path).load()
+    assert f"variable '{name}'" in str(caught.value)

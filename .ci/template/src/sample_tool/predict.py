@@ -71,9 +71,8 @@ def predict_fields(config: PredictConfig) -> dict[str, Any]:
     DataError
         If the fields are not the model's, or a value of the last frame is missing.
     """
+    source = Source.of(open_fields(config.source))
     network = Network.from_pretrained(config.model, device=config.device)
-    fields = open_fields(config.source)
-    source = Source.of(fields)
     if source.names != network.config.channels:
         raise DataError(
             f"the fields must be the model's {list(network.config.channels)}, got {list(source.names)}",

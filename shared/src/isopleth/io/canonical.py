@@ -14,7 +14,7 @@ from isopleth.io.calendars import centre_stamps, check_times, decode_lead, decod
 from isopleth.io.choice import changes, choose, conversion_of, describe, keep_on_grid
 from isopleth.io.decode import describe_attrs, plan_decoding
 from isopleth.io.horizontal import place_fields
-from isopleth.io.lazy import decode, fill
+from isopleth.io.lazy import decode, fill, guard
 from isopleth.io.lexicon import Reading
 from isopleth.io.units import convert
 
@@ -63,7 +63,7 @@ def understand(raw: xr.Dataset, *, where: str, variables: Sequence[str] | None =
 
 
 def _understand(raw: xr.Dataset, where: str, variables: Sequence[str] | None) -> Understood:
-    raw = raw.drop_indexes(list(raw.xindexes))
+    raw = _guard(raw, where)
     roles = find_roles(raw)
     choice = choose(raw, roles, variables)
     if variables is not None and not choice.readings:
@@ -71,7 +71,7 @@ def _understand(raw: xr.Dataset, where: str, variables: Sequence[str] | None) ->
     grid = find_horizontal(raw, [reading.source_name for reading in choice.readings])
     readings = keep_on_grid(raw, choice.readings, grid, wanted=variables is not None)
     notes = [describe(reading) for reading in readings if changes(reading)]
-    decoded, filled = _decode_fields(raw, readings, roles, where)
+    decoded, filled = _decode_fields(raw, readings, roles)
     fields, placing = place_fields(decoded, raw, grid)
     fields, timing = _attach_axes(fields, raw, roles, where)
     fields = fields.transpose(*order_dims(fields))
@@ -90,15 +90,24 @@ def _understand(raw: xr.Dataset, where: str, variables: Sequence[str] | None) ->
     )
 
 
+def _guard(raw: xr.Dataset, where: str) -> xr.Dataset:
+    """Guard every variable, and drop the indexes, whose making would read."""
+    guarded = {
+        name: guard(variable, where=f"{where}, variable {name!r}") for name, variable in raw.variables.items()
+    }
+    coords = xr.Coordinates({name: guarded[name] for name in raw.coords}, indexes={})
+    return xr.Dataset({name: guarded[name] for name in raw.data_vars}, coords, raw.attrs)
+
+
 def _decode_fields(
-    raw: xr.Dataset, readings: Sequence[Reading], roles: Mapping[str, str], where: str
+    raw: xr.Dataset, readings: Sequence[Reading], roles: Mapping[str, str]
 ) -> tuple[xr.Dataset, list[str]]:
     decoded, notes = {}, []
     for reading in readings:
         stored = raw.variables[reading.source_name]
         conversion = conversion_of(reading)
         plan = plan_decoding(stored, reading.quantity, conversion)
-        variable = decode(stored, plan, where=f"{where}, variable {reading.source_name!r}")
+        variable = decode(stored, plan)
         variable, merged = _merge_expver(variable, raw, roles.get("expver"))
         if merged:
             notes.append(f"merged ERA5 (expver 1) and ERA5T (expver 5) of {reading.name}")

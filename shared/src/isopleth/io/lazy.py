@@ -54,15 +54,35 @@ class LazyArray(BackendArray, ABC):
         """Read the values at ``key``: an int drops its axis, slices go forwards, arrays are sorted."""
 
 
+class _Guarded(LazyArray):
+    """A stored array; what its file library throws becomes a `DataError`."""
+
+    def __init__(self, raw: xr.Variable, where: str) -> None:
+        super().__init__(raw.shape, raw.dtype)
+        self.raw, self.where = raw, where
+
+    def read(self, key: Key) -> np.ndarray:
+        try:
+            return np.asarray(self.raw[key].values)
+        except IsoplethError:
+            raise
+        except Exception as error:  # each backend and codec has its own
+            raise DataError(
+                f"stored values must be readable, got {type(error).__name__}: {error}",
+                where=self.where,
+                hint="the file is damaged or went away: fetch it again",
+            ) from error
+
+
 class _Decoded(LazyArray):
     """Stored numbers, turned into what they mean as they are read."""
 
-    def __init__(self, raw: xr.Variable, transform: Transform, where: str) -> None:
+    def __init__(self, raw: xr.Variable, transform: Transform) -> None:
         super().__init__(raw.shape, transform.dtype)
-        self.raw, self.transform, self.where = raw, transform, where
+        self.raw, self.transform = raw, transform
 
     def read(self, key: Key) -> np.ndarray:
-        return self.transform.apply(read_block(self.raw, key, self.where))
+        return self.transform.apply(read_block(self.raw, key))
 
 
 class _Joined(LazyArray):
@@ -123,12 +143,17 @@ class _Raised(LazyArray):
         return np.asarray(self.inner[key[1:]].values)[np.newaxis][key[0]]
 
 
-def decode(raw: xr.Variable, transform: Transform, *, where: str) -> xr.Variable:
+def guard(raw: xr.Variable, *, where: str) -> xr.Variable:
+    """Wrap a stored variable so that reading it ends in values or in a `DataError` that names it."""
+    return raw if _is_dask(raw) else _variable(_Guarded(raw, where), raw.dims, like=raw)
+
+
+def decode(raw: xr.Variable, transform: Transform) -> xr.Variable:
     """Wrap a stored variable so that its numbers are turned into what they mean as they are read."""
     if _is_dask(raw):
         data = raw.data.map_blocks(transform.apply, dtype=transform.dtype)
         return xr.Variable(raw.dims, data, raw.attrs, raw.encoding)
-    return _variable(_Decoded(raw, transform, where), raw.dims, like=raw)
+    return _variable(_Decoded(raw, transform), raw.dims, like=raw)
 
 
 def join(parts: Sequence[xr.Variable], dim: str) -> xr.Variable:
@@ -153,19 +178,10 @@ def raise_dim(variable: xr.Variable, dim: str) -> xr.Variable:
     return _variable(_Raised(variable), (dim, *variable.dims), like=variable)
 
 
-def read_block(raw: xr.Variable, key: Key, where: str) -> np.ndarray:
-    """Read part of a stored variable; what the file library throws becomes a `DataError`."""
+def read_block(raw: xr.Variable, key: Key) -> np.ndarray:
+    """Read part of a stored variable, nearly contiguous positions in one piece."""
     coarse, fine = zip(*(_coarsen(index) for index in key), strict=True) if key else ((), ())
-    try:
-        block = np.asarray(raw[coarse].values)
-    except IsoplethError:
-        raise
-    except Exception as error:  # each backend and codec has its own
-        raise DataError(
-            f"stored values must be readable, got {type(error).__name__}: {error}",
-            where=where,
-            hint="the file is damaged or went away: fetch it again",
-        ) from error
+    block = np.asarray(raw[coarse].values)
     kept = [index for index in fine if not _is_int(index)]
     for axis, index in enumerate(kept):
         if isinstance(index, np.ndarray):

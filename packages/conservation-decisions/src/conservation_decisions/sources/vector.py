@@ -9,6 +9,7 @@ from typing import Any
 import geopandas as gpd  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd
+import shapely
 
 from conservation_decisions.geometry import find_edges, measure_areas, pack_shapes
 from conservation_decisions.landscape import Landscape
@@ -49,13 +50,21 @@ def from_frame(
     Raises
     ------
     DataError
-        If shapes are missing or are no polygons, or a column is not there.
+        If shapes are missing, are no polygons or have a coordinate that is no number, or a column is not
+        there.
     """
     if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.isna().any():
         raise DataError("every row must have a shape, got some without", where=where)
     kinds = set(frame.geom_type) - {"Polygon", "MultiPolygon"}
     if kinds:
         raise DataError(f"shapes must be polygons, got {', '.join(sorted(kinds))}", where=where)
+    points, rows = shapely.get_coordinates(frame.geometry.values, return_index=True)
+    lost = np.unique(rows[~np.isfinite(points).all(axis=1)])
+    if lost.size:
+        raise DataError(
+            f"coordinates must be finite, got others in {lost.size} shapes, the first in row {lost[0] + 1}",
+            where=where,
+        )
     numbers = [str(name) for name in frame.select_dtypes("number").columns]
     names = list(features) if features is not None else [n for n in numbers if n not in (*_RESERVED, cost)]
     missing = [name for name in names if name not in frame]
