@@ -115,6 +115,7 @@ def run_cases(target: Target, cases: range) -> dict[str, Any]:
             seconds = time.process_time() - began
             signal.setitimer(signal.ITIMER_PROF, 0)
             counts[outcome] += 1
+            print(f"{outcome} {number}", file=sys.stderr, flush=True)  # the process may not live to tell
             slowest = max(slowest, seconds)
             found = [reason] if reason else []
             if seconds > SECONDS:
@@ -158,8 +159,6 @@ def _read_case(target: Target, source: Path, out: Path) -> tuple[str, str]:
     except MemoryError:
         return "refused", ""
     except Exception as error:
-        # Printed at once: the process may not live to tell.
-        print(f"failure {source.parent.name} {type(error).__name__}", file=sys.stderr, flush=True)
         return "failed", f"{type(error).__name__}: {error}"[:300]
     return "read", ""
 
@@ -170,8 +169,8 @@ def fuzz(name: str, cases: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``read``, ``refused``, ``crashed``, ``hung``, ``failures``, ``slowest_s``, ``peak_mb``; ``crashed`` and
-        ``hung`` count what a library in C did that is known to, elsewhere these are failures.
+        ``read``, ``refused``, ``failures``, ``slowest_s``, ``peak_mb``; and ``crashed`` and ``hung``, what a
+        library in C did that is known to. Elsewhere these are failures.
     """
     total: dict[str, Any] = dict.fromkeys(("read", "refused", "crashed", "hung", "slowest_s", "peak_mb"), 0)
     total["failures"] = []
@@ -184,13 +183,16 @@ def fuzz(name: str, cases: int) -> dict[str, Any]:
                 total[key] += found.get(key, 0)
             total["failures"] += found["failures"]
             return total | {key: max(total[key], found[key]) for key in ("slowest_s", "peak_mb")}
-        numbers = [int(number) for number in re.findall(r"^case (\d+)$", done.stderr, flags=re.MULTILINE)]
-        lost = re.findall(r"^failure (\d+) (.*)$", done.stderr, flags=re.MULTILINE)
-        total["failures"] += [[int(number), text] for number, text in lost]
+        said = re.findall(r"^(case|read|refused|failed) (\d+)$", done.stderr, flags=re.MULTILINE)
+        numbers = [int(number) for word, number in said if word == "case"]
+        total["failures"] += [
+            [int(number), "an error of another kind"] for word, number in said if word == "failed"
+        ]
         if not numbers or done.returncode > 0:
             total["failures"].append([numbers[-1] if numbers else -1, done.stderr[-300:]])
             break
-        total["refused"] += len(numbers) - 1 - len(lost)  # or read: the process could not say
+        for outcome in ("read", "refused"):
+            total[outcome] += sum(word == outcome for word, _ in said)
         first = numbers[-1] + 1
         hung = done.returncode == -signal.SIGPROF
         if TARGETS[name].may_crash:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 
@@ -134,6 +136,14 @@ def test_data_that_are_none(run, files, content, suffix):
     path = files / f"bad.{suffix}"
     path.write_bytes(content)
     assert f"bad.{suffix}" in fail(run, *evaluate(files, data=path))
+
+
+def test_a_parquet_file_that_misdescribes_itself(run, files):
+    path = files / "data.parquet"
+    table = pa.Table.from_pandas(pd.read_csv(files / "data.csv"))
+    said = table.schema.metadata[b"pandas"].replace(b'"kind"', b'"kine"')
+    pq.write_table(table.replace_schema_metadata({b"pandas": said}), path)
+    assert "the table cannot be read" in fail(run, *evaluate(files, data=path))
 
 
 def test_numbers_that_are_none(run, files):

@@ -50,9 +50,12 @@ def test_official_layout(tmp_path):
     assert json.loads(tracks.attrs["left_out"])["not at 00, 06, 12 or 18 UTC"] == 1
 
 
-def test_season_follows_the_hemisphere_where_none_is_given(tmp_path, table):
+@pytest.mark.parametrize("season", [None, np.inf])
+def test_season_follows_the_hemisphere_where_none_is_given(season, tmp_path, table):
     path = tmp_path / "tracks.csv"
     table = table[table["track_id"].isin(["S000", "S001"])].drop(columns=["season", "basin"])
+    if season is not None:
+        table["season"] = season
     south = table["track_id"] == "S001"
     table.loc[south, "time"] = table.loc[south, "time"] + pd.DateOffset(months=9)
     table.to_csv(path, index=False)

@@ -184,14 +184,16 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         raise DataError("the file must exist", where=path.absolute())
     if path.suffix in (".nc", ".zarr"):
         return _read_arrays(path)
+    if path.suffix == ".parquet":
+        require("pyarrow", install="appdriven[parquet]", purpose="read Parquet")
     try:
         if path.suffix == ".parquet":
-            require("pyarrow", install="appdriven[parquet]", purpose="read Parquet")
             return pd.read_parquet(path, engine="pyarrow")
         # The basin "NA" is the North Atlantic, not a missing value.
         return pd.read_csv(path, keep_default_na=False, na_values=["", "nan", "NaN"])
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's own errors are ValueErrors
-        raise DataError(f"the table cannot be read: {str(error).splitlines()[0]}", where=path) from error
+    except Exception as error:  # pandas trusts what Parquet files say of their columns
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"the table cannot be read: {reason}", where=path) from error
 
 
 def _read_arrays(path: Path) -> pd.DataFrame:

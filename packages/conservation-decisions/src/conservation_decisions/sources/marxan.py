@@ -176,11 +176,14 @@ def _read(path: Path, name: str) -> pd.DataFrame:
 
 
 def _ids(table: pd.DataFrame, path: Path) -> Integers:
-    ids = table["id"].to_numpy(np.int64)
-    if np.unique(ids).size < ids.size:
-        raise DataError(
-            f"ids must be given once, got {table['id'][table['id'].duplicated()].iloc[0]} twice", where=path
-        )
+    stated = table["id"].to_numpy()
+    with np.errstate(invalid="ignore"):  # infinity is no whole number either
+        ids = stated.astype(np.int64)
+    if (ids != stated).any():
+        raise DataError(f"ids must be whole numbers, got {stated[np.argmax(ids != stated)]}", where=path)
+    values, counts = np.unique(ids, return_counts=True)
+    if values.size < ids.size:
+        raise DataError(f"ids must be given once, got {values[np.argmax(counts)]} twice", where=path)
     return ids
 
 

@@ -76,7 +76,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
             "lon": pd.to_numeric(table["lon"], errors="coerce").astype(np.float64),
             "wind": _numbers(table, "wind"),
             "basin": _text(table, "basin", UNKNOWN).replace("", UNKNOWN),
-            "season": _numbers(table, "season"),
+            "season": _numbers(table, "season").replace([np.inf, -np.inf], np.nan),
         }
     )
 
