@@ -9,7 +9,7 @@ from typing import Any
 import geopandas as gpd  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd
-import shapely
+import shapely  # type: ignore[import-untyped]
 
 from conservation_decisions.geometry import find_edges, measure_areas, pack_shapes
 from conservation_decisions.landscape import Landscape
