@@ -1,6 +1,7 @@
 """Damaged input ends in one clear line, soon, and nowhere else: a fixed number of cases for each reader."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from workspace import run
 
 CASES = 150
 MOST_LOST = 0.05
+GUIDED = 1000
+# A crash ends a guided run: libraries that are known to crash are left to damage by chance.
+SAFE = [name for name, target in TARGETS.items() if not target.may_crash]
 
 
 @pytest.mark.slow
@@ -24,6 +28,16 @@ def test_damaged_input_is_read_or_refused(name):
     assert lost <= MOST_LOST * CASES
     # The damage is damage, and the reader reads.
     assert found["refused"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("atheris"), reason="atheris installs on Linux and x86-64 only")
+@pytest.mark.parametrize("name", SAFE)
+def test_damage_that_learns_is_read_or_refused(name, tmp_path):
+    script = Path(__file__).with_name("fuzz_guided.py")
+    done = run(sys.executable, str(script), name, str(GUIDED), cwd=tmp_path, timeout=900)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert f"Done {GUIDED} runs" in done.stderr
 
 
 def _raise(source: Path, out: Path) -> None:
