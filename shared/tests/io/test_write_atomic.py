@@ -1,7 +1,6 @@
 """Outputs are whole or not there, however the writer ends."""
 
 import errno
-import json
 import threading
 from pathlib import Path
 
@@ -12,22 +11,6 @@ import xarray as xr
 from isopleth.errors import DataError
 from isopleth.io import atomic
 from isopleth.io.write import atomic_path, write_json, write_netcdf, write_text, write_zarr
-
-
-def read(path):
-    """Return the one value of which an output is made; fail if it is not whole."""
-    if path.suffix == ".json":
-        values = np.array(json.loads(path.read_text())["values"])
-        assert values.size == 3000
-    elif path.suffix == ".nc":
-        with xr.open_dataset(path, engine="h5netcdf") as ds:
-            values = ds["x"].values
-        assert values.shape == (24, 16, 32)
-    else:
-        values = xr.open_zarr(path, chunks=None)["x"].values
-        assert values.shape == (24, 16, 32)
-    assert np.unique(values).size == 1, "a mix of two writes"
-    return values.flat[0]
 
 
 def names(folder):
@@ -142,7 +125,7 @@ def test_other_outputs_leftovers_are_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["json", "zarr", "netcdf"])
-def test_of_two_writers_at_once_one_wins_whole(tmp_path, kind):
+def test_of_two_writers_at_once_one_wins_whole(tmp_path, kind, read):
     path = tmp_path / f"out.{({'netcdf': 'nc'}).get(kind, kind)}"
     failures = []
 
@@ -172,7 +155,7 @@ def full(value):
 
 
 @pytest.mark.parametrize("moment", ["check_replaceable", "sync_tree"])
-def test_a_store_that_another_writer_put_there_meanwhile_is_replaced(tmp_path, monkeypatch, moment):
+def test_a_store_that_another_writer_put_there_meanwhile_is_replaced(tmp_path, monkeypatch, moment, read):
     """Whatever the writer knew of the place when it began is out of date when it publishes."""
     path, step = tmp_path / "out.zarr", getattr(atomic, moment)
 
@@ -187,7 +170,7 @@ def test_a_store_that_another_writer_put_there_meanwhile_is_replaced(tmp_path, m
     assert names(tmp_path) == [path.name]
 
 
-def test_a_folder_that_appears_at_the_last_moment_is_swapped_out(tmp_path, monkeypatch):
+def test_a_folder_that_appears_at_the_last_moment_is_swapped_out(tmp_path, monkeypatch, read):
     whole, target = tmp_path / ".work" / "out.zarr", tmp_path / "out.zarr"
     rename = Path.rename
 

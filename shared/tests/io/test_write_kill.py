@@ -1,6 +1,5 @@
 """SIGKILL at any moment: the old output is whole or the new one is, and a long write goes on."""
 
-import json
 import os
 import random
 import shutil
@@ -103,29 +102,13 @@ def nursery():
     made.process.stdout.close()
 
 
-def read(path):
-    """Return the one value of which an output is made; fail if it is not whole."""
-    if path.suffix == ".json":
-        values = np.array(json.loads(path.read_text())["values"])
-        assert values.size == 3000
-    elif path.suffix == ".nc":
-        with xr.open_dataset(path, engine="h5netcdf") as ds:
-            values = ds["x"].values
-        assert values.shape == (24, 16, 32)
-    else:
-        values = xr.open_zarr(path, chunks=None)["x"].values
-        assert values.shape == (24, 16, 32)
-    assert np.unique(values).size == 1, "a mix of two writes"
-    return values.flat[0]
-
-
 def hidden(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize("rounds", [10, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("suffix", ["json", "nc", "zarr"])
-def test_an_output_is_whole_after_a_kill_at_any_moment(nursery, suffix, rounds, tmp_path):
+def test_an_output_is_whole_after_a_kill_at_any_moment(nursery, suffix, rounds, tmp_path, read):
     path, kind = tmp_path / f"out.{suffix}", {"nc": "netcdf"}.get(suffix, suffix)
     rng, seen = random.Random(suffix), set()
     for _ in range(rounds):
@@ -147,7 +130,7 @@ def test_an_output_is_whole_after_a_kill_at_any_moment(nursery, suffix, rounds, 
         assert hidden(tmp_path) == []
 
 
-def test_without_an_exchange_a_kill_between_the_renames_is_mended(nursery, tmp_path):
+def test_without_an_exchange_a_kill_between_the_renames_is_mended(nursery, tmp_path, read):
     path = tmp_path / "out.zarr"
     assert nursery.run("swap_by_renames", 1, path, "live") == 0
     assert nursery.run("swap_by_renames", 2, path, "live") == 0
@@ -162,7 +145,7 @@ def test_without_an_exchange_a_kill_between_the_renames_is_mended(nursery, tmp_p
     assert hidden(tmp_path) == []
 
 
-def test_the_next_write_brings_back_the_old_output_before_it_starts(nursery, tmp_path):
+def test_the_next_write_brings_back_the_old_output_before_it_starts(nursery, tmp_path, read):
     path = tmp_path / "out.zarr"
     assert nursery.run("swap_by_renames", 1, path, "live") == 0
     assert nursery.run("swap_by_renames", 2, path, "die") == 9
