@@ -246,10 +246,13 @@ def test_info_says_what_is_installed(tool, capsys):
 
 
 SLEEPER = """
-import sys, time
+import signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from isopleth.cli import Tool
+
+# A shell starts what it puts in the background with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @dataclass(frozen=True, kw_only=True)
 class Config:

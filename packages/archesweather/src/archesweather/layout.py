@@ -14,6 +14,7 @@ from archesweather.config import ModelConfig
 from archesweather.states import Seconds, split_channel, stamp, units_of
 from isopleth.data.times import TimeAxis
 from isopleth.errors import ConfigError
+from isopleth.io.provenance import COORDINATE_ATTRIBUTES
 
 _CANONICAL = ("member", "time", "lead", "level", "lat", "lon")
 # WeatherBench 2's names, and the order in which its stores have them.
@@ -26,22 +27,12 @@ WEATHERBENCH = {
     "lat": "latitude",
 }
 _ATTRIBUTES: dict[str, dict[str, str]] = {
+    **COORDINATE_ATTRIBUTES,
     "time": {
         "standard_name": "forecast_reference_time",
         "long_name": "initial time of the forecast",
         "axis": "T",
     },
-    "lead": {"standard_name": "forecast_period", "long_name": "time since the initial time"},
-    "member": {"standard_name": "realization", "long_name": "ensemble member", "units": "1", "axis": "E"},
-    "level": {
-        "standard_name": "air_pressure",
-        "long_name": "pressure level",
-        "units": "hPa",
-        "axis": "Z",
-        "positive": "down",
-    },
-    "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"},
-    "lon": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"},
 }
 
 

@@ -33,6 +33,7 @@ from isopleth.data.normaliser import Normaliser
 from isopleth.data.source import Guard, Source, stack
 from isopleth.data.times import TimeAxis
 from isopleth.errors import DataError
+from isopleth.io.provenance import COORDINATE_ATTRIBUTES
 
 SCHEMA = "isopleth.store/1"
 RECORD, PLAN, NORMALISER = "store.json", "plan.json", "normaliser.json"
@@ -129,8 +130,8 @@ def write_coordinates(path: Path, source: Source) -> None:
     """Write latitude, longitude and time as CF has them."""
     group = zarr.open_group(path, mode="r+")
     axes: tuple[tuple[str, NDArray[Any], dict[str, Any]], ...] = (
-        ("lat", source.grid.lat, {"units": "degrees_north", "standard_name": "latitude"}),
-        ("lon", source.grid.lon, {"units": "degrees_east", "standard_name": "longitude"}),
+        ("lat", source.grid.lat, COORDINATE_ATTRIBUTES["lat"]),
+        ("lon", source.grid.lon, COORDINATE_ATTRIBUTES["lon"]),
         ("time", source.times.seconds, _time_attributes(source.times)),
     )
     for name, values, attributes in axes:
@@ -168,4 +169,5 @@ def _array(path: Path, name: str) -> Any:
 
 
 def _time_attributes(times: TimeAxis) -> dict[str, Any]:
-    return {"units": "seconds since 1970-01-01 00:00:00", "calendar": times.calendar, "standard_name": "time"}
+    since = {"units": "seconds since 1970-01-01 00:00:00", "calendar": times.calendar}
+    return COORDINATE_ATTRIBUTES["time"] | since

@@ -39,8 +39,8 @@ def prepare_for_disk(ds: xr.Dataset, dtype: str | None) -> xr.Dataset:
         if name in ds.data_vars:
             # The variable alone: an array would bring its coordinates back as they were.
             prepared[name] = _cast(_stream(ds[name]), dtype).variable
-        if array.dtype.kind == "U":
-            # Text of fixed width has no zarr 3 specification; text of any width has.
+        if array.dtype.kind in "UT":
+            # Text of fixed width, which an index of pandas 2 makes of any, has no zarr 3 specification.
             prepared[name] = prepared[name].astype(object)
         keep = {"units", "calendar"} if array.dtype.kind in "mMO" else set()
         prepared[name].encoding = {key: value for key, value in array.encoding.items() if key in keep}

@@ -19,7 +19,8 @@ CONVENTIONS = "CF-1.11"
 # The global attribute that holds the provenance, as JSON.
 PROVENANCE_ATTRIBUTE = "isopleth_provenance"
 
-_COORDINATES: dict[str, dict[str, str]] = {
+# What CF says of the canonical coordinates.
+COORDINATE_ATTRIBUTES: dict[str, dict[str, str]] = {
     "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"},
     "lon": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"},
     "level": {
@@ -143,7 +144,7 @@ def plain(value: Any) -> Any:
 
 
 def _cf_attributes(name: str, array: xr.DataArray) -> dict[str, Any]:
-    attrs = {**_COORDINATES.get(name, {}), **array.attrs}
+    attrs = {**COORDINATE_ATTRIBUTES.get(name, {}), **array.attrs}
     quantity = LEXICON.get(name)
     # Not for a variable in other units: a standardised or converted field is another quantity.
     if quantity and quantity.standard_names and attrs.get("units") == quantity.units:

@@ -80,7 +80,7 @@ def describe_output(
     if contributions is not None:
         text = f"contribution of each model to {long_name}"
         parts[f"{name}_contribution"] = contributions.assign_attrs(long_name=text, units=units)
-    return _describe_axes(_join({**parts, **(extra or {})}))
+    return _join({**parts, **(extra or {})})
 
 
 def _attach(
@@ -108,18 +108,6 @@ def _join(parts: Mapping[str, xr.DataArray]) -> xr.Dataset:
     except ValueError as error:
         raise DataError(f"the fields of an output must be on one grid, got {error}") from error
     return xr.Dataset(dict(parts))
-
-
-def _describe_axes(ds: xr.Dataset) -> xr.Dataset:
-    axes = {
-        "lat": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-        "lon": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
-    }
-    ds = ds.copy()
-    for axis, attrs in axes.items():
-        ds[axis].attrs = {**ds[axis].attrs, **attrs}
-    ds.attrs["Conventions"] = "CF-1.11"
-    return ds
 
 
 def write_output(

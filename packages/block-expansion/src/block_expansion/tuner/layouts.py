@@ -32,6 +32,18 @@ LAYOUTS = (
         ("attention.o_proj", "mlp.down_proj"),
         ("layer_scale1.lambda1", "layer_scale2.lambda1"),
     ),
+    # The same in the first versions 5 of transformers.
+    Layout("transformers ViT, earlier", ("attention.output.dense", "output.dense")),
+    Layout(
+        "DINOv2, earlier",
+        ("attention.output.dense", "mlp.fc2"),
+        ("layer_scale1.lambda1", "layer_scale2.lambda1"),
+    ),
+    Layout(
+        "DINOv2, swiglu, earlier",
+        ("attention.output.dense", "mlp.weights_out"),
+        ("layer_scale1.lambda1", "layer_scale2.lambda1"),
+    ),
 )
 
 
