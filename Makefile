@@ -19,7 +19,7 @@ unexport PYTHONPATH VIRTUAL_ENV
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evidence test test-slow lint types format wheels bench docs lock release new clean
+.PHONY: help setup demo evidence test test-slow floors lint types format wheels bench docs lock release new clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,14 @@ test: $(READY)  ## run every test but the slow ones
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(READY)  ## run the tests that take longer than ten seconds each
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow --timeout 1800 $(ARGS)
+
+# The lock is left as it is.
+floors: export OMP_NUM_THREADS = 1
+floors: | $(filter .uv/bin/uv,$(UV))  ## run the packages' tests with the lowest versions that they say they work with
+	@$(UV) venv --quiet --clear .venv-floors $(if $(PYTHON),--python $(PYTHON))
+	@$(UV) pip install --quiet --python .venv-floors --resolution lowest-direct --all-extras --group test \
+	   $(foreach package,shared $(wildcard packages/*),-r $(package)/pyproject.toml -e $(package))
+	@.venv-floors/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(or $(ARGS),shared/tests packages)
 
 lint: $(READY) types  ## style, floors, declared imports, workflows
 	@$(BIN)/ruff check .
