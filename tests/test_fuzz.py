@@ -97,7 +97,12 @@ fuzzing.main()
 
 @pytest.mark.parametrize(
     ("misdeed", "said"),
-    [("while True: pass", "took more than"), ("os.kill(os.getpid(), 11)", "ended by signal 11")],
+    [
+        ("while True: pass", "took more than"),
+        ("os.kill(os.getpid(), 11)", "ended by signal 11"),
+        ("fuzzing._list_files = lambda *_: os.kill(os.getpid(), 11)", "ended by signal 11"),
+    ],
+    ids=["hangs", "ends", "ends-afterwards"],
 )
 def test_a_process_that_ends_early_is_counted_and_the_rest_goes_on(misdeed, said, tmp_path, monkeypatch):
     def start(name: str, cases: int, first: int):
@@ -108,4 +113,5 @@ def test_a_process_that_ends_early_is_counted_and_the_rest_goes_on(misdeed, said
     monkeypatch.setattr(fuzzing, "_start", start)
     found = fuzz("misdeed", 2)
     assert [number for number, _ in found["failures"]] == [0, 1]
+    assert found["read"] == 0
     assert all(said in reason for _, reason in found["failures"])
