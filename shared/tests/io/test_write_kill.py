@@ -96,10 +96,10 @@ class Nursery:
 @pytest.fixture(scope="module")
 def nursery():
     made = Nursery()
-    yield made
-    made.process.stdin.close()
-    made.process.wait(timeout=20)
-    made.process.stdout.close()
+    with made.process:
+        yield made
+        # A closed pipe does not end it while a forked worker of some loader has it open, too.
+        made.process.terminate()
 
 
 def hidden(folder):
