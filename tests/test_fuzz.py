@@ -9,7 +9,7 @@ import pytest
 import fuzzing
 from fuzz_targets import TARGETS, Target
 from fuzzing import fuzz, run_cases
-from workspace import run
+from workspace import ROOT, run
 
 CASES = 150
 MOST_LOST = 0.05
@@ -38,6 +38,12 @@ def test_damage_that_learns_is_read_or_refused(name, tmp_path):
     done = run(sys.executable, str(script), name, str(GUIDED), cwd=tmp_path, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert f"Done {GUIDED} runs" in done.stderr
+
+
+def test_the_budgets_are_those_that_security_names():
+    said = (ROOT / "SECURITY.md").read_text()
+    assert f"`make test-slow` runs {CASES} cases of each" in said
+    assert f"{GUIDED} runs of each in `make test-slow`" in said
 
 
 def _raise(source: Path, out: Path) -> None:

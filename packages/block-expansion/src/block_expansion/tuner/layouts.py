@@ -17,33 +17,18 @@ class Layout(NamedTuple):
     scales: tuple[str, ...] = ()
 
 
+_DINOV2_SCALES = ("layer_scale1.lambda1", "layer_scale2.lambda1")
+# Twice where transformers named the parts anew within its versions 5.
 LAYOUTS = (
     Layout("timm", ("attn.proj", "mlp.fc2"), ("ls1.gamma", "ls2.gamma", "gamma_1", "gamma_2")),
-    Layout("timm, swiglu", ("attn.proj", "mlp.w3"), ("ls1.gamma", "ls2.gamma")),
+    Layout("timm with SwiGLU", ("attn.proj", "mlp.w3"), ("ls1.gamma", "ls2.gamma")),
     Layout("transformers ViT", ("attention.o_proj", "mlp.fc2")),
+    Layout("transformers ViT", ("attention.output.dense", "output.dense")),
     Layout("CLIP", ("self_attn.out_proj", "mlp.fc2")),
-    Layout(
-        "DINOv2",
-        ("attention.o_proj", "mlp.fc2"),
-        ("layer_scale1.lambda1", "layer_scale2.lambda1"),
-    ),
-    Layout(
-        "DINOv2, swiglu",
-        ("attention.o_proj", "mlp.down_proj"),
-        ("layer_scale1.lambda1", "layer_scale2.lambda1"),
-    ),
-    # The same in the first versions 5 of transformers.
-    Layout("transformers ViT, earlier", ("attention.output.dense", "output.dense")),
-    Layout(
-        "DINOv2, earlier",
-        ("attention.output.dense", "mlp.fc2"),
-        ("layer_scale1.lambda1", "layer_scale2.lambda1"),
-    ),
-    Layout(
-        "DINOv2, swiglu, earlier",
-        ("attention.output.dense", "mlp.weights_out"),
-        ("layer_scale1.lambda1", "layer_scale2.lambda1"),
-    ),
+    Layout("DINOv2", ("attention.o_proj", "mlp.fc2"), _DINOV2_SCALES),
+    Layout("DINOv2", ("attention.output.dense", "mlp.fc2"), _DINOV2_SCALES),
+    Layout("DINOv2 with SwiGLU", ("attention.o_proj", "mlp.down_proj"), _DINOV2_SCALES),
+    Layout("DINOv2 with SwiGLU", ("attention.output.dense", "mlp.weights_out"), _DINOV2_SCALES),
 )
 
 
@@ -102,9 +87,10 @@ def find_blocks(
         raise ValueError(
             f"blocks must name one list of transformer blocks, got several in the model: {paths}"
         )
+    known = ", ".join(dict.fromkeys(layout.name for layout in layouts))
     raise ValueError(
-        f"the model must have a list of transformer blocks of a known architecture "
-        f"({', '.join(layout.name for layout in layouts)}), got {type(model).__name__} with none"
+        f"the model must have a list of transformer blocks of a known architecture ({known}), "
+        f"got {type(model).__name__} with none"
         f"{'' if path is None else f' at {path!r}'}; name the ends of its residual branches in zero_modules"
     )
 
